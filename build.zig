@@ -1,0 +1,152 @@
+//! Builds libdequantizer.so: one object of kernels per CPU level (levels.zig), linked into a library whose own code needs
+//! nothing above the architecture's baseline. Steps: install (default), test, abi.
+const std = @import("std");
+const builtin = @import("builtin");
+const levels = @import("kernels/levels.zig");
+
+comptime {
+    const wanted = "0.15.2";
+    if (!std.mem.eql(u8, builtin.zig_version_string, wanted))
+        @compileError("this project is built with Zig " ++ wanted ++ ", found " ++ builtin.zig_version_string);
+}
+
+pub fn build(b: *std.Build) void {
+    const Arch = enum { x86_64, aarch64 };
+    const arch = b.option(Arch, "arch", "Architecture of the library (default: this machine's)") orelse
+        std.meta.stringToEnum(Arch, @tagName(b.graph.host.result.cpu.arch)) orelse
+        @panic("dequantizer is built for x86_64 and aarch64 Linux only");
+    const filters = b.option([]const []const u8, "test-filter", "Run only the tests whose name contains this") orelse &.{};
+    const test_step = b.step("test", "Zig tests, once per CPU level that this machine has");
+    switch (arch) {
+        .x86_64 => buildArch(b, .x86_64, test_step, filters),
+        .aarch64 => buildArch(b, .aarch64, test_step, filters),
+    }
+    abiStep(b);
+}
+
+fn buildArch(
+    b: *std.Build,
+    comptime arch: std.Target.Cpu.Arch,
+    test_step: *std.Build.Step,
+    filters: []const []const u8,
+) void {
+    const family = switch (arch) {
+        .x86_64 => std.Target.x86,
+        .aarch64 => std.Target.aarch64,
+        else => unreachable,
+    };
+    const baseline = b.resolveTargetQuery(.{ .cpu_arch = arch, .os_tag = .linux, .abi = .gnu, .cpu_model = .baseline, .glibc_version = .{ .major = 2, .minor = 28, .patch = 0 } });
+
+    const library_module = b.createModule(.{
+        .root_source_file = b.path("kernels/library.zig"),
+        .target = baseline,
+        .optimize = .ReleaseSafe,
+        .link_libc = true,
+        .strip = true,
+        .pic = true,
+    });
+    // The same code with its tests. They run where this machine can run the architecture.
+    const test_module = b.createModule(.{
+        .root_source_file = b.path("kernels/tests.zig"),
+        .target = baseline,
+        .optimize = .ReleaseSafe,
+        .link_libc = true,
+    });
+
+    inline for (comptime levels.of(arch)) |level| {
+        const object = b.addObject(.{
+            .name = "kernels_" ++ level.symbol,
+            .root_module = levelModule(b, arch, family, level, .ReleaseFast),
+        });
+        library_module.addObject(object);
+        test_module.addObject(object);
+
+        const level_tests = b.addTest(.{
+            .name = "test-" ++ level.name,
+            .root_module = levelModule(b, arch, family, level, .ReleaseSafe),
+            .use_llvm = true,
+            .filters = filters,
+        });
+        const host = b.graph.host.result;
+        if (host.cpu.arch == arch and host.cpu.features.isSuperSetOf(family.featureSet(level.features))) {
+            test_step.dependOn(&b.addRunArtifact(level_tests).step);
+        } else {
+            test_step.dependOn(&SkipNote.create(b, level.name).step);
+        }
+    }
+    b.installArtifact(b.addLibrary(.{ .name = "dequantizer", .linkage = .dynamic, .root_module = library_module }));
+
+    const tests = b.addTest(.{ .name = "test-library", .root_module = test_module, .use_llvm = true, .filters = filters });
+    if (b.graph.host.result.cpu.arch == arch) test_step.dependOn(&b.addRunArtifact(tests).step);
+}
+
+fn levelModule(
+    b: *std.Build,
+    comptime arch: std.Target.Cpu.Arch,
+    comptime family: type,
+    comptime level: anytype,
+    optimize: std.builtin.OptimizeMode,
+) *std.Build.Module {
+    const query: std.Target.Query = .{
+        .cpu_arch = arch,
+        .os_tag = .linux,
+        .abi = .gnu,
+        .cpu_model = .{ .explicit = switch (arch) {
+            .x86_64 => &family.cpu.x86_64,
+            .aarch64 => &family.cpu.generic,
+            else => unreachable,
+        } },
+        .cpu_features_add = family.featureSet(level.features),
+    };
+    const options = b.addOptions();
+    options.addOption([]const u8, "name", level.name);
+    options.addOption([]const u8, "symbol", level.symbol);
+    const module = b.createModule(.{
+        .root_source_file = b.path("kernels/level.zig"),
+        .target = b.resolveTargetQuery(query),
+        .optimize = optimize,
+        .pic = true,
+    });
+    module.addOptions("level_options", options);
+    return module;
+}
+
+/// `zig build abi`: rewrites src/native/abi.gen.ts; with CI set, fails where it is stale instead.
+fn abiStep(b: *std.Build) void {
+    const emit = b.addExecutable(.{ .name = "abi_emit", .root_module = b.createModule(.{
+        .root_source_file = b.path("kernels/abi_emit.zig"),
+        .target = b.graph.host,
+    }) });
+    const generated = b.addRunArtifact(emit).captureStdOut();
+    const step = b.step("abi", "Regenerate src/native/abi.gen.ts from kernels/abi.zig (with CI set: check that it is current)");
+    if (b.graph.env_map.get("CI") != null) {
+        const current = std.fs.cwd().readFileAlloc(b.allocator, b.pathFromRoot("src/native/abi.gen.ts"), 1 << 20) catch "";
+        const check = b.addCheckFile(generated, .{ .expected_exact = current });
+        check.setName("src/native/abi.gen.ts is current");
+        step.dependOn(&check.step);
+    } else {
+        const update = b.addUpdateSourceFiles();
+        update.addCopyFileToSource(generated, "src/native/abi.gen.ts");
+        step.dependOn(&update.step);
+    }
+}
+
+/// Says which level's tests did not run, so that a green run never hides it.
+const SkipNote = struct {
+    step: std.Build.Step,
+    level: []const u8,
+
+    fn create(b: *std.Build, level: []const u8) *SkipNote {
+        const note = b.allocator.create(SkipNote) catch @panic("OOM");
+        note.* = .{
+            .step = .init(.{ .id = .custom, .name = b.fmt("skip level {s}", .{level}), .owner = b, .makeFn = make }),
+            .level = level,
+        };
+        return note;
+    }
+
+    fn make(step: *std.Build.Step, _: std.Build.Step.MakeOptions) !void {
+        const note: *SkipNote = @fieldParentPtr("step", step);
+        std.debug.print("skipped: tests of level {s} (this CPU cannot run it)\n", .{note.level});
+    }
+};

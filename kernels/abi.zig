@@ -1,0 +1,299 @@
+//! The one description of the boundary between TypeScript and the native library: types and function types, no code.
+//! `zig build abi` prints src/native/abi.gen.ts from it. Both sides carry `hash` and refuse to work with another one.
+//!
+//! What may cross: u32, i32, f32, f64 by value; pointers to extern structs and to bytes; u64 only inside structs;
+//! text as pointer + u32 length. Handles are u32 = generation << 8 | slot. Out-parameters come last and are written only on `ok`.
+//! Arguments are borrowed for the length of the call: the library copies what it keeps.
+const std = @import("std");
+const assert = std.debug.assert;
+
+/// How a call or a job ended.
+pub const Status = enum(i32) {
+    ok = 0,
+    /// The job was cancelled by `dq_job_cancel`.
+    cancelled = 1,
+    /// An argument contradicts itself or the library's own limits: a fault of the caller.
+    bad_argument = 2,
+    /// The handle is stale or was never given out.
+    bad_handle = 3,
+    /// No more handles: too many jobs or matrices are alive.
+    too_many = 4,
+    out_of_memory = 5,
+    /// The level is unknown or this CPU cannot run it.
+    unsupported = 6,
+    /// A system call failed; `Report.errno` and `Report.operation` say which.
+    io = 7,
+    /// A source file is shorter or other than it was when its header was read.
+    source_changed = 8,
+    /// The smallest working set does not fit `JobOptions.memory_max`.
+    memory_limit = 9,
+    /// A verify job found elements that differ.
+    mismatch = 10,
+};
+
+/// A format of stored values. The name is used for the file in codecs/, the vector file, CLI text and bench labels.
+pub const Codec = enum(u32) {
+    /// Bytes as they are; the only codec whose target dtype is `bytes`.
+    copy = 0,
+    f32 = 1,
+    f16 = 2,
+    bf16 = 3,
+    /// OCP MXFP4: E2M1 codes, two to a byte (low nibble first), E8M0 scale for each 32 columns.
+    mxfp4 = 4,
+};
+
+/// What a target element is.
+pub const Dtype = enum(u32) { f32 = 0, f16 = 1, bf16 = 2, bytes = 3 };
+
+/// How source bytes are reached. `auto` is resolved by the library.
+pub const IoMode = enum(u32) { auto = 0, mmap = 1, pread = 2 };
+
+pub const JobKind = enum(u32) {
+    /// Decode every step into its target file.
+    convert = 0,
+    /// Decode again with the scalar code and compare with the target file, bit for bit.
+    verify = 1,
+};
+
+/// The system call that failed, for messages.
+pub const Operation = enum(u32) { none = 0, open = 1, stat = 2, map = 3, read = 4, allocate = 5, write = 6, sync = 7, thread = 8 };
+
+/// Most sources that one step can name.
+pub const source_count_max = 6;
+/// Free numbers whose meaning each codec states.
+pub const parameter_count_max = 8;
+/// Value of an index field that points at nothing.
+pub const none: u32 = std.math.maxInt(u32);
+
+/// Where the bytes of one role (codes, scales, zero points …) of a weight are. A source is made of lines:
+/// line `l` of batch item `b` starts at offset + b * batch_bytes + l * line_bytes and serves the stored rows
+/// l * rows_per_line … (l + 1) * rows_per_line - 1. Within a line, the columns c … c + unit_columns - 1 (c a multiple of
+/// unit_columns) take unit_bytes bytes at (c / unit_columns) * unit_bytes.
+pub const Source = extern struct {
+    file: u32,
+    /// Stored rows that share one line; 0: the whole source belongs to every row (one line).
+    rows_per_line: u32,
+    offset: u64,
+    /// All bytes of the source, every batch item included.
+    size: u64,
+    line_bytes: u64,
+    /// 0: every batch item shares the bytes.
+    batch_bytes: u64,
+    /// 0: a line cannot be cut by columns.
+    unit_columns: u32,
+    unit_bytes: u32,
+};
+
+/// The work that makes one dense tensor: `batch_count` stored matrices of rows × columns, each decoded to
+/// rows × columns (or columns × rows when `transposed`) elements of `dtype`, one after the other at `target_offset`.
+pub const Step = extern struct {
+    codec: Codec,
+    dtype: Dtype,
+    /// 1: each matrix is transposed on its way.
+    transposed: u32,
+    source_count: u32,
+    batch_count: u64,
+    /// Stored rows of one matrix.
+    rows: u64,
+    /// Values in one stored row. For `copy`: bytes in one row.
+    columns: u64,
+    /// A tile starts at a multiple of these; the codec's blocks are never cut.
+    row_align: u32,
+    column_align: u32,
+    target_file: u32,
+    reserved: u32 = 0,
+    target_offset: u64,
+    target_size: u64,
+    parameters: [parameter_count_max]u32,
+    sources: [source_count_max]Source,
+};
+
+pub const FileRole = enum(u32) { source = 0, target = 1 };
+
+pub const File = extern struct {
+    role: FileRole,
+    path_size: u32,
+    /// Position of the path in the plan's text.
+    path_offset: u64,
+    /// Source: size when its header was read. Target: size of the finished file.
+    size: u64,
+    /// Source: identity when its header was read; a file that differs at open or at the end is `source_changed`.
+    device: u64,
+    inode: u64,
+    mtime_ns: u64,
+    /// Target: bytes in the plan's text that go to the start of the file (the safetensors header).
+    head_offset: u64,
+    head_size: u64,
+};
+
+/// Start of the plan buffer; then follow `file_count` Files, `step_count` Steps, and the text.
+pub const Plan = extern struct {
+    hash: u32,
+    file_count: u32,
+    step_count: u32,
+    reserved: u32 = 0,
+    text_size: u64,
+};
+
+pub const JobOptions = extern struct {
+    kind: JobKind,
+    io: IoMode,
+    /// 0: one for each allowed physical core.
+    thread_count: u32,
+    /// 1: fsync each target when its last byte is written.
+    sync: u32,
+    /// Bound of all working buffers together, in bytes.
+    memory_max: u64,
+    /// verify: tiles compared for each step, spread evenly with the first and the last always among them; 0: all.
+    sample_tiles: u32,
+    reserved: u32 = 0,
+};
+
+pub const Progress = extern struct {
+    bytes_done: u64,
+    bytes_total: u64,
+    /// A step that is being worked on, or `none`.
+    step: u32,
+    running: u32,
+    status: Status,
+    reserved: u32 = 0,
+};
+
+/// What a finished job has to say. Fields that do not apply are 0 or `none`.
+pub const Report = extern struct {
+    status: Status,
+    errno: u32,
+    operation: Operation,
+    file: u32,
+    step: u32,
+    thread_count: u32,
+    io: IoMode,
+    reserved: u32 = 0,
+    /// Bytes of working memory in use at the most.
+    memory_bytes: u64,
+    bytes_read: u64,
+    bytes_written: u64,
+    /// Elements compared by a verify job.
+    elements_compared: u64,
+    /// Results that are NaN or infinite, and the first step (in plan order) that has one.
+    non_finite_count: u64,
+    non_finite_step: u32,
+    mismatch_step: u32,
+    mismatch_count: u64,
+    /// First differing element of `mismatch_step`, by its position in the dense tensor; its bits found and expected.
+    mismatch_element: u64,
+    mismatch_found: u32,
+    mismatch_expected: u32,
+    /// Wall time from start to the last byte, in nanoseconds.
+    elapsed_ns: u64,
+};
+
+/// What a job would need. `dq_job_measure` fills it without touching a file.
+pub const Measure = extern struct {
+    thread_count: u32,
+    io: IoMode,
+    tile_count: u64,
+    /// Bytes of working buffers at the most.
+    memory_bytes: u64,
+};
+
+/// Names are NUL-padded ASCII.
+pub const Machine = extern struct {
+    level: [32]u8,
+    cpu: [64]u8,
+    /// Bit i: level i of `dq_level_name` runs here.
+    level_mask: u32,
+    level_count: u32,
+    cpu_count_online: u32,
+    /// After sched_getaffinity.
+    cpu_count_allowed: u32,
+    /// Distinct cores among the allowed CPUs.
+    core_count_allowed: u32,
+    node_count: u32,
+    /// cgroup cpu.max in thousandths of a CPU; 0: no limit.
+    cpu_limit_milli: u32,
+    /// What -j 0 becomes.
+    thread_count: u32,
+    memory_total: u64,
+    memory_available: u64,
+    /// 0: no limit.
+    memory_limit_cgroup: u64,
+    /// 0 never, 1 madvise, 2 always.
+    huge_pages: u32,
+    huge_page_kib: u32,
+};
+
+/// A single matrix decoded in the caller's thread: for self-tests and small reads. All pointers are addresses of
+/// memory that outlives the call.
+pub const DecodeRequest = extern struct {
+    codec: Codec,
+    dtype: Dtype,
+    transposed: u32,
+    source_count: u32,
+    rows: u64,
+    columns: u64,
+    target: u64,
+    target_size: u64,
+    parameters: [parameter_count_max]u32,
+    sources: [source_count_max]Source,
+    /// Address of the bytes of source i; `Source.file` and `Source.offset` are not used.
+    addresses: [source_count_max]u64,
+};
+
+pub const enums = .{ Status, Codec, Dtype, IoMode, JobKind, Operation, FileRole };
+pub const structs = .{ Source, Step, File, Plan, JobOptions, Progress, Report, Measure, Machine, DecodeRequest };
+pub const constants = .{
+    .{ "SOURCE_COUNT_MAX", source_count_max },
+    .{ "PARAMETER_COUNT_MAX", parameter_count_max },
+    .{ "NONE", none },
+};
+
+/// The exported functions. library.zig defines each of them with exactly this type.
+pub const functions = struct {
+    /// The hash of this file's names, offsets, types and values; the same number as ABI_HASH in abi.gen.ts.
+    pub const dq_abi_hash = fn () callconv(.c) u32;
+    pub const dq_machine = fn (machine: *Machine) callconv(.c) Status;
+    /// Name of level `index`, best first, the scalar code last; returns its length, 0 past the end.
+    pub const dq_level_name = fn (index: u32, name: [*]u8, name_size_max: u32) callconv(.c) u32;
+    /// Makes the named level the one that new jobs use. An empty name: the best one. `unsupported` where this CPU lacks it.
+    pub const dq_level_select = fn (name: [*]const u8, name_size: u32) callconv(.c) Status;
+    pub const dq_decode = fn (request: *const DecodeRequest, non_finite_count: *u64) callconv(.c) Status;
+    pub const dq_job_measure = fn (plan: [*]const u8, plan_size: u32, options: *const JobOptions, measure: *Measure) callconv(.c) Status;
+    pub const dq_job_start = fn (plan: [*]const u8, plan_size: u32, options: *const JobOptions, job: *u32) callconv(.c) Status;
+    pub const dq_job_poll = fn (job: u32, progress: *Progress) callconv(.c) Status;
+    pub const dq_job_cancel = fn (job: u32) callconv(.c) Status;
+    /// `bad_argument` while the job runs.
+    pub const dq_job_report = fn (job: u32, report: *Report) callconv(.c) Status;
+    /// Cancels, waits for the workers and frees everything.
+    pub const dq_job_destroy = fn (job: u32) callconv(.c) Status;
+};
+
+pub const hash: u32 = blk: {
+    @setEvalBranchQuota(200_000);
+    var h = std.hash.Fnv1a_32.init();
+    for (constants) |c| h.update(std.fmt.comptimePrint("{s}={d};", .{ c[0], c[1] }));
+    for (enums) |E| {
+        h.update(@typeName(E) ++ @typeName(@typeInfo(E).@"enum".tag_type));
+        for (@typeInfo(E).@"enum".fields) |f| h.update(std.fmt.comptimePrint("{s}={d};", .{ f.name, f.value }));
+    }
+    for (structs) |S| {
+        h.update(std.fmt.comptimePrint("{s}:{d};", .{ @typeName(S), @sizeOf(S) }));
+        for (@typeInfo(S).@"struct".fields) |f|
+            h.update(std.fmt.comptimePrint("{s}@{d}:{s};", .{ f.name, @offsetOf(S, f.name), @typeName(f.type) }));
+    }
+    for (@typeInfo(functions).@"struct".decls) |d| h.update(d.name ++ ":" ++ @typeName(@field(functions, d.name)) ++ ";");
+    break :blk h.final();
+};
+
+comptime {
+    // No hidden padding: every byte of a struct is written by the other side.
+    @setEvalBranchQuota(20_000);
+    for (structs) |S| {
+        var size: usize = 0;
+        for (@typeInfo(S).@"struct".fields) |f| {
+            assert(@offsetOf(S, f.name) == size);
+            size += @sizeOf(f.type);
+        }
+        assert(size == @sizeOf(S));
+    }
+}

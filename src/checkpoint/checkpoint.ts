@@ -1,0 +1,51 @@
+/** A checkpoint: all tensors of a file or folder, what its config declares, and the files that travel with it. */
+import type { ContainerFile, StoredTensor } from "../containers/container.ts"
+import type { JsonObject } from "../containers/json.ts"
+
+/** A file of the folder that is neither weights, index nor config.json. */
+export interface SideFile {
+  readonly path: string
+  /** Relative to the folder, with `/`. */
+  readonly name: string
+  readonly size: number
+  /** A file that only describes the quantization (quantize_config.json, hf_quant_config.json, …): it is not copied. */
+  readonly quantization: boolean
+}
+
+/** The `*.index.json` of a sharded checkpoint. */
+export interface CheckpointIndex {
+  readonly path: string
+  readonly name: string
+  /** `metadata` as found; total_size is rebuilt on output, the rest is kept. */
+  readonly metadata: JsonObject
+  /** tensor name → shard name. */
+  readonly weightMap: ReadonlyMap<string, string>
+}
+
+export interface Checkpoint {
+  /** What the user named. */
+  readonly path: string
+  readonly kind: "file" | "folder"
+  /** The folder that holds the files. */
+  readonly folder: string
+  /** Shards in the order of their names. */
+  readonly shards: readonly ContainerFile[]
+  /** Every tensor of every shard by name, in file order within a shard. */
+  readonly tensors: ReadonlyMap<string, StoredTensor>
+  readonly index: CheckpointIndex | undefined
+  /** config.json, parsed. */
+  readonly config: JsonObject | undefined
+  /** The quantization settings declared by config.json or a quantization side file. */
+  readonly declared: DeclaredQuantization | undefined
+  readonly sideFiles: readonly SideFile[]
+  /** Bytes of all tensors. */
+  readonly tensorBytes: number
+}
+
+export interface DeclaredQuantization {
+  /** `quant_method`, lower case; "mlx" for MLX's own `quantization` block. */
+  readonly method: string
+  /** Where it stands, for messages: `config.json: quantization_config`. */
+  readonly origin: string
+  readonly settings: JsonObject
+}

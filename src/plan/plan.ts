@@ -1,0 +1,63 @@
+/** The plan of a conversion: a pure value that says everything about the output before a byte of it is written. */
+import type { Checkpoint } from "../checkpoint/checkpoint.ts"
+import type { StoredTensor } from "../containers/container.ts"
+import type { DenseDtype, Dtype } from "../containers/dtype.ts"
+import type { Inventory, Weight } from "../schemes/scheme.ts"
+
+export interface PlanOptions {
+  /** dtype of the dequantized tensors. */
+  readonly to: DenseDtype
+  /** Cast the other floating tensors too. */
+  readonly castAll: boolean
+  readonly layout: "auto" | "hf" | "raw"
+  /** Globs on dense names; empty: all. Excluded weights keep their stored tensors. */
+  readonly include: readonly string[]
+  readonly exclude: readonly string[]
+  /** Bytes of tensors per shard, one file, or the shards of the input. */
+  readonly shardSize: number | "keep" | "single"
+}
+
+/** One tensor of the output. */
+export interface OutputTensor {
+  readonly name: string
+  readonly dtype: Dtype
+  readonly shape: readonly number[]
+  /** Bytes from the start of the shard's file. */
+  readonly offset: number
+  readonly size: number
+  /** What it is made from: a weight that is decoded, or a tensor that is copied or cast. */
+  readonly origin:
+    | { readonly kind: "weight"; readonly weight: Weight; readonly transposed: boolean }
+    | { readonly kind: "copy"; readonly tensor: StoredTensor }
+    | { readonly kind: "cast"; readonly tensor: StoredTensor }
+}
+
+/** One output file. */
+export interface OutputShard {
+  /** File name in the output folder (or of the output file). */
+  readonly name: string
+  readonly tensors: readonly OutputTensor[]
+  /** Length word, JSON and padding: what stands before the first tensor. */
+  readonly head: Uint8Array
+  /** Bytes of the whole file. */
+  readonly size: number
+}
+
+export interface Plan {
+  readonly checkpoint: Checkpoint
+  readonly inventory: Inventory
+  readonly options: PlanOptions
+  readonly kind: "file" | "folder"
+  readonly shards: readonly OutputShard[]
+  /** Text of config.json without the quantization; undefined where the input has none. */
+  readonly config: string | undefined
+  /** Name and text of the index; undefined where there is none to write. */
+  readonly index: { readonly name: string; readonly text: string } | undefined
+  /** Files copied as they are. */
+  readonly sideFiles: Checkpoint["sideFiles"]
+  /** Weights that are decoded. */
+  readonly weightCount: number
+  /** Bytes of stored tensors read, of files written (weights, config, index and side files). */
+  readonly bytesIn: number
+  readonly bytesOut: number
+}

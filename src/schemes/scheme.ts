@@ -1,0 +1,96 @@
+/** What a scheme is: it knows which stored tensors form one weight, what the dense one is called, its shape and orientation. */
+import type { Checkpoint } from "../checkpoint/checkpoint.ts"
+import type { StoredTensor } from "../containers/container.ts"
+import type { CodecName } from "../native/abi.gen.ts"
+
+/** How the bytes of one stored tensor map to rows and columns of the stored matrix; see `Source` in kernels/abi.zig. */
+export interface WeightSource {
+  /** The codec's own word for it: codes, scales, … */
+  readonly role: string
+  readonly tensor: StoredTensor
+  /** Stored rows that share one line; 0: the whole tensor belongs to every row. */
+  readonly rowsPerLine: number
+  readonly lineBytes: number
+  /** Bytes from one batch item to the next; 0: shared. */
+  readonly batchBytes: number
+  /** Columns c…c+unitColumns-1 take unitBytes bytes; 0: a line cannot be cut. */
+  readonly unitColumns: number
+  readonly unitBytes: number
+}
+
+/** A quantized weight, found and checked: everything that is needed to decode it. */
+export interface Weight {
+  /** Name of the dense tensor. */
+  readonly name: string
+  readonly scheme: string
+  readonly codec: CodecName
+  readonly sources: readonly WeightSource[]
+  /** The stored matrices: batch × rows × columns values. */
+  readonly batch: number
+  readonly rows: number
+  readonly columns: number
+  /** Tiles start at multiples of these. */
+  readonly rowAlign: number
+  readonly columnAlign: number
+  readonly parameters: readonly number[]
+  /** Shape of the dense tensor when stored rows stay rows. Its product is batch × rows × columns. */
+  readonly shape: readonly number[]
+  /**
+   * What the convention of the stored names wants: "transposed" swaps the last two dimensions of `shape`
+   * (the form that transformers loads for gpt-oss experts).
+   */
+  readonly orientation: "as-stored" | "transposed"
+  /** Other names and orientation under `--layout hf`, where they differ from the default; filled by the scheme. */
+  readonly hf?: { readonly name: string; readonly orientation: "as-stored" | "transposed" }
+}
+
+export interface MatchContext {
+  readonly checkpoint: Checkpoint
+  /** A tensor of any shard. */
+  tensor(name: string): StoredTensor | undefined
+}
+
+export interface Scheme {
+  /** Name in `inspect`, `--json` and the formats table. */
+  readonly name: string
+  /** One row of `dequantizer formats`. */
+  readonly row: FormatRow
+  /** True when the declared quantization is this scheme's: such schemes are asked first. */
+  declared(checkpoint: Checkpoint): boolean
+  /**
+   * Asked for each stored tensor not yet claimed, in file order. Returns the weight of which `tensor` is the anchor (its codes);
+   * undefined if it is none of this scheme's. Throws MalformedError where the anchor is the scheme's but partners are
+   * missing or do not fit.
+   */
+  match(tensor: StoredTensor, context: MatchContext): Weight | undefined
+  /**
+   * Asked for each tensor that no weight claimed: a sentence when the name and dtype say that it is a part of this
+   * scheme without its anchor ("scales without codes"), which makes the checkpoint malformed.
+   */
+  orphan?(tensor: StoredTensor, context: MatchContext): string | undefined
+}
+
+export interface FormatRow {
+  /** "MXFP4 (gpt-oss)". */
+  readonly title: string
+  /** `quant_method` or container. */
+  readonly declaredAs: string
+  /** Stored tensors. */
+  readonly stored: string
+  readonly codec: CodecName
+  /** Bits per weight, scales included. */
+  readonly bitsPerWeight: string
+  /** The library whose result is matched bit for bit. */
+  readonly reference: string
+}
+
+/** What all schemes together found. */
+export interface Inventory {
+  readonly weights: readonly Weight[]
+  /** Tensors that are not quantized, in file order. */
+  readonly plain: readonly StoredTensor[]
+  /** Side tensors of a quantization that a dense checkpoint has no use for; they are left out and listed. */
+  readonly dropped: readonly StoredTensor[]
+  /** Sentences: what config.json declares and the tensors do not show, or the other way round. */
+  readonly disagreements: readonly string[]
+}
