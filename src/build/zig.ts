@@ -39,7 +39,18 @@ export async function findZig(): Promise<string> {
   // Installed aside and renamed, so that an interrupted download is never taken for a toolchain.
   const aside = `${folder}.partial`
   rmSync(aside, { recursive: true, force: true })
-  const pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--target", aside]
+  const pip = [
+    python,
+    "-m",
+    "pip",
+    "install",
+    "--quiet",
+    "--disable-pip-version-check",
+    "--root-user-action=ignore",
+    "--no-deps",
+    "--target",
+    aside,
+  ]
   if ((await run([...pip, `ziglang==${ZIG_VERSION}`])) !== 0) {
     throw new BuildError(`pip could not install ziglang==${ZIG_VERSION}; is PyPI reachable?`)
   }
