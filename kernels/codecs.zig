@@ -1,0 +1,123 @@
+//! The registry of codecs: one line for each, checked against abi.Codec when it is compiled. Also what is derived for
+//! every codec alike: the scalar table, the geometry check, and the table of a CPU level.
+//!
+//! A codec is a file with these declarations:
+//!
+//!     /// The value at stored row `tile.row_begin + row` and column `column` of the matrix: the formula of the format,
+//!     /// written to be read. Rounded to f32 where the reference rounds to f32.
+//!     pub fn value(tile: *const Tile, row: u64, column: u64) f32
+//!
+//!     /// The whole tile, rounded from `value` to `target`, with vectors. Returns how many results are not finite.
+//!     pub fn decode(comptime target: Target, tile: *const Tile) u64
+//!
+//!     /// Whether `decode` may be called on tiles of such a matrix.
+//!     pub fn check(geometry: Geometry) bool
+//!
+//!     /// What testing/conformance.zig decodes: geometries with their sources' fill.
+//!     pub const samples = [_]Sample{ … };
+const std = @import("std");
+const assert = std.debug.assert;
+const abi = @import("abi.zig");
+const float = @import("core/float.zig");
+const table = @import("table.zig");
+const geometry_file = @import("codecs/geometry.zig");
+
+pub const Geometry = geometry_file.Geometry;
+pub const Target = float.Target;
+
+/// One line for each codec; the name is the tag of abi.Codec. `copy` moves bytes and has no values.
+pub const all = struct {
+    pub const @"f32" = @import("codecs/f32.zig");
+    pub const @"f16" = @import("codecs/f16.zig");
+    pub const bf16 = @import("codecs/bf16.zig");
+    pub const mxfp4 = @import("codecs/mxfp4.zig");
+};
+
+comptime {
+    const tags = @typeInfo(abi.Codec).@"enum".fields;
+    const declarations = @typeInfo(all).@"struct".decls;
+    assert(declarations.len + 1 == tags.len);
+    for (tags, 0..) |tag, index| {
+        assert(tag.value == index); // the tables are indexed by the tag
+        if (tag.value == @intFromEnum(abi.Codec.copy)) continue;
+        if (!@hasDecl(all, tag.name)) @compileError("codec " ++ tag.name ++ " has no line in codecs.zig");
+    }
+    for (std.enums.values(Target)) |target| {
+        assert(@intFromEnum(@field(abi.Dtype, @tagName(target))) == @intFromEnum(target));
+    }
+    assert(std.enums.values(Target).len == table.target_count);
+}
+
+/// Whether the codec can decode a matrix of this geometry. Beyond the codec's own conditions, every line of a source
+/// that can be cut by columns must hold all columns. Offsets and sizes are the caller's to check.
+pub fn check(codec: abi.Codec, geometry: Geometry) bool {
+    for (geometry.sources) |source| {
+        if (source.unit_columns == 0) continue;
+        const units = std.math.divCeil(u64, geometry.columns, source.unit_columns) catch return false;
+        const bytes = std.math.mul(u64, units, source.unit_bytes) catch return false;
+        if (source.line_bytes < bytes) return false;
+    }
+    return switch (codec) {
+        .copy => false,
+        inline else => |tag| @field(all, @tagName(tag)).check(geometry),
+    };
+}
+
+/// Decodes value by value: slow, and the truth that every level must equal.
+pub fn decodeScalar(comptime codec: type, comptime target: Target, tile: *const table.Tile) u64 {
+    const elements: [*]target.Bits() = @ptrCast(@alignCast(tile.target));
+    var non_finite_count: u64 = 0;
+    for (0..tile.row_count) |row| {
+        const line = elements[row * tile.target_stride ..][0..tile.column_count];
+        for (line, tile.column_begin..) |*element, column| {
+            const bits = float.round(target, codec.value(tile, row, column));
+            element.* = bits;
+            non_finite_count += @intFromBool(!float.isFinite(target, bits));
+        }
+    }
+    return non_finite_count;
+}
+
+fn transposeScalar(comptime Element: type) table.TransposeFn {
+    return &struct {
+        fn transpose(
+            source: [*]const u8,
+            source_stride: u64,
+            target: [*]u8,
+            target_stride: u64,
+            rows: u64,
+            columns: u64,
+        ) callconv(.c) void {
+            const from: [*]const Element = @ptrCast(@alignCast(source));
+            const to: [*]Element = @ptrCast(@alignCast(target));
+            for (0..rows) |r| {
+                for (0..columns) |c| to[c * target_stride + r] = from[r * source_stride + c];
+            }
+        }
+    }.transpose;
+}
+
+/// `how(codec, target, tile)` for every codec and target, as a table's rows.
+pub fn decoders(
+    comptime how: fn (comptime type, comptime Target, *const table.Tile) u64,
+) [table.codec_count][table.target_count]table.DecodeFn {
+    var rows: [table.codec_count][table.target_count]table.DecodeFn = undefined;
+    for (@typeInfo(abi.Codec).@"enum".fields) |tag| {
+        for (std.enums.values(Target)) |target| {
+            rows[tag.value][@intFromEnum(target)] = &struct {
+                fn decode(tile: *const table.Tile) callconv(.c) u64 {
+                    if (tag.value == @intFromEnum(abi.Codec.copy)) unreachable; // bytes have no values
+                    return how(@field(all, tag.name), target, tile);
+                }
+            }.decode;
+        }
+    }
+    return rows;
+}
+
+/// The table without vectors: what verification decodes with, and what every level is compared with.
+pub const scalar_table: table.Table = .{
+    .decode = decoders(decodeScalar),
+    .transpose16 = transposeScalar(u16),
+    .transpose32 = transposeScalar(u32),
+};
