@@ -1,0 +1,241 @@
+/**
+ * Jobs: the native library works through an encoded plan on threads of its own, and this side polls it. All sizes are
+ * bytes, all times seconds.
+ */
+import { UnsupportedError } from "../errors.ts"
+import {
+  IoMode,
+  type IoModeName,
+  JobKind,
+  type JobKindName,
+  JobOptions,
+  Measure,
+  NONE,
+  Operation,
+  type OperationName,
+  Progress,
+  Report,
+  Status,
+  type StatusName,
+} from "./abi.gen.ts"
+import { assertOk, native, statusName } from "./library.ts"
+import { enumName, packStruct, safeNumber, unpackStruct } from "./struct.ts"
+
+export interface JobSettings {
+  readonly kind: JobKindName
+  readonly io: IoModeName
+  /** 0: one for each allowed physical core. */
+  readonly threads: number
+  /** fsync each target when its last byte is written. */
+  readonly sync: boolean
+  /** Bound of all working buffers together. */
+  readonly memoryMax: number
+  /** verify: tiles compared for each step; 0: all. */
+  readonly sampleTiles: number
+}
+
+export interface JobProgress {
+  /** Bytes of dense tensors written (or compared), and in all. */
+  readonly bytesDone: number
+  readonly bytesTotal: number
+  /** Index of a step that is being worked on. */
+  readonly step: number | undefined
+  readonly running: boolean
+}
+
+export interface JobReport {
+  readonly status: StatusName
+  readonly errno: number
+  readonly operation: OperationName
+  /** Index of the plan's file that the failure is about. */
+  readonly file: number | undefined
+  readonly step: number | undefined
+  readonly threads: number
+  readonly io: Exclude<IoModeName, "auto">
+  /** Working buffers, at the most. */
+  readonly memoryBytes: number
+  readonly bytesRead: number
+  readonly bytesWritten: number
+  readonly elementsCompared: number
+  /** Results that are NaN or infinite, and the first step that has one. */
+  readonly nonFinite: { readonly count: number; readonly step: number | undefined }
+  readonly mismatch: JobMismatch | undefined
+  readonly seconds: number
+}
+
+export interface JobMismatch {
+  /** Elements that differ. */
+  readonly count: number
+  /** First step with one, the element's position in its dense tensor, and its bits. */
+  readonly step: number
+  readonly element: number
+  readonly found: number
+  readonly expected: number
+}
+
+export interface JobMeasure {
+  readonly threads: number
+  readonly io: Exclude<IoModeName, "auto">
+  readonly tiles: number
+  readonly memoryBytes: number
+}
+
+export interface WaitOptions {
+  /** Cancels the job within milliseconds; `finish` then resolves with the status "cancelled". */
+  readonly signal?: AbortSignal | undefined
+  /** Called at each poll, and once at the end. */
+  readonly onProgress?: ((progress: JobProgress) => void) | undefined
+}
+
+/** Milliseconds between polls: short at first, so that a small job ends at once. */
+const POLL_MS = [1, 1, 2, 2, 5, 10, 20] as const
+const POLL_MS_MAX = 50
+
+/** A running job. Dispose it in any case: that cancels it, waits for its threads and frees what it holds. */
+export class Job implements Disposable {
+  // The plan stays reachable until the job is gone: native code keeps a copy, and a debugger finds the original here.
+  #plan: Uint8Array | undefined
+  readonly #handle: number
+  readonly #progress = new Uint8Array(Progress.size)
+
+  private constructor(handle: number, plan: Uint8Array) {
+    this.#handle = handle
+    this.#plan = plan
+  }
+
+  /** Starts `plan` (see kernels/abi.zig: Plan). Its failures come with the report, not from here. */
+  static start(plan: Uint8Array, settings: JobSettings): Job {
+    const options = packOptions(settings)
+    const handle = new Uint32Array(1)
+    const status = statusName(native().dq_job_start(plan, plan.byteLength, options, handle))
+    if (status === "too_many") throw new UnsupportedError("too many jobs run at once in this process")
+    assertOk("dq_job_start", Status[status])
+    return new Job(handle[0]!, plan)
+  }
+
+  poll(): JobProgress {
+    this.#assertAlive()
+    assertOk("dq_job_poll", native().dq_job_poll(this.#handle, this.#progress))
+    const values = unpackStruct(Progress, this.#progress)
+    return {
+      bytesDone: safeNumber(values.bytes_done),
+      bytesTotal: safeNumber(values.bytes_total),
+      step: optional(values.step),
+      running: values.running !== 0,
+    }
+  }
+
+  /** Asks the job to stop; it ends within milliseconds. */
+  cancel(): void {
+    this.#assertAlive()
+    assertOk("dq_job_cancel", native().dq_job_cancel(this.#handle))
+  }
+
+  /** Waits for the job's end, whatever it is, and returns its report. */
+  async finish({ signal, onProgress }: WaitOptions = {}): Promise<JobReport> {
+    const onAbort = () => this.cancel()
+    if (signal?.aborted) onAbort()
+    signal?.addEventListener("abort", onAbort, { once: true })
+    try {
+      for (let polls = 0; ; polls++) {
+        const progress = this.poll()
+        onProgress?.(progress)
+        if (!progress.running) return this.report()
+        await Bun.sleep(POLL_MS[polls] ?? POLL_MS_MAX)
+      }
+    } finally {
+      signal?.removeEventListener("abort", onAbort)
+    }
+  }
+
+  /** What an ended job has to say. */
+  report(): JobReport {
+    this.#assertAlive()
+    const bytes = new Uint8Array(Report.size)
+    assertOk("dq_job_report", native().dq_job_report(this.#handle, bytes))
+    const values = unpackStruct(Report, bytes)
+    return {
+      status: statusName(values.status),
+      errno: values.errno,
+      operation: enumName(Operation, values.operation),
+      file: optional(values.file),
+      step: optional(values.step),
+      threads: values.thread_count,
+      io: resolvedIo(values.io),
+      memoryBytes: safeNumber(values.memory_bytes),
+      bytesRead: safeNumber(values.bytes_read),
+      bytesWritten: safeNumber(values.bytes_written),
+      elementsCompared: safeNumber(values.elements_compared),
+      nonFinite: { count: safeNumber(values.non_finite_count), step: optional(values.non_finite_step) },
+      mismatch:
+        values.mismatch_step === NONE
+          ? undefined
+          : {
+              count: safeNumber(values.mismatch_count),
+              step: values.mismatch_step,
+              element: safeNumber(values.mismatch_element),
+              found: values.mismatch_found,
+              expected: values.mismatch_expected,
+            },
+      seconds: Number(values.elapsed_ns) / 1e9,
+    }
+  }
+
+  dispose(): void {
+    if (this.#plan === undefined) return
+    this.#plan = undefined
+    assertOk("dq_job_destroy", native().dq_job_destroy(this.#handle))
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+
+  #assertAlive(): void {
+    if (this.#plan === undefined) throw new Error("the job is disposed")
+  }
+}
+
+export interface RunJobOptions extends JobSettings, WaitOptions {}
+
+/** Runs `plan` to its end and returns the report, of a failure too. */
+export async function runJob(plan: Uint8Array, options: RunJobOptions): Promise<JobReport> {
+  using job = Job.start(plan, options)
+  return await job.finish(options)
+}
+
+/** What a job would need; `undefined` where its smallest working set does not fit `settings.memoryMax`. Touches no file. */
+export function measureJob(plan: Uint8Array, settings: JobSettings): JobMeasure | undefined {
+  const bytes = new Uint8Array(Measure.size)
+  const status = native().dq_job_measure(plan, plan.byteLength, packOptions(settings), bytes)
+  if (status === Status.memory_limit) return undefined
+  assertOk("dq_job_measure", status)
+  const values = unpackStruct(Measure, bytes)
+  return {
+    threads: values.thread_count,
+    io: resolvedIo(values.io),
+    tiles: safeNumber(values.tile_count),
+    memoryBytes: safeNumber(values.memory_bytes),
+  }
+}
+
+function packOptions(settings: JobSettings): Uint8Array {
+  return packStruct(JobOptions, {
+    kind: JobKind[settings.kind],
+    io: IoMode[settings.io],
+    thread_count: settings.threads,
+    sync: settings.sync ? 1 : 0,
+    memory_max: settings.memoryMax,
+    sample_tiles: settings.sampleTiles,
+  })
+}
+
+function resolvedIo(value: number): Exclude<IoModeName, "auto"> {
+  const name = enumName(IoMode, value)
+  if (name === "auto") throw new Error("the library left the I/O mode open")
+  return name
+}
+
+function optional(index: number): number | undefined {
+  return index === NONE ? undefined : index
+}
