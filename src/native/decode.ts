@@ -33,14 +33,14 @@ export interface DecodedMatrix {
 }
 
 /** What native code uses at the moment: an address alone would not keep a typed array from being freed. */
-let _lent: readonly unknown[] | undefined
+const lent = new Set<unknown>()
 
 /** Decodes at the level in use. A matrix that the codec cannot take is a fault of ours. */
 export function decodeMatrix(matrix: Matrix): DecodedMatrix {
   const width = matrix.dtype === "f32" ? 4 : 2
   const target = new Uint8Array(matrix.rows * matrix.columns * width)
   const nonFinite = new BigUint64Array(1)
-  _lent = [matrix, target]
+  lent.add(matrix).add(target)
   const request = packStruct(DecodeRequest, {
     codec: Codec[matrix.codec],
     dtype: Dtype[matrix.dtype],
@@ -64,7 +64,7 @@ export function decodeMatrix(matrix: Matrix): DecodedMatrix {
     addresses: matrix.sources.map((source) => address(source.bytes)),
   })
   const status = native().dq_decode(request, nonFinite)
-  _lent = undefined
+  lent.clear()
   assertOk("dq_decode", status)
   return { bytes: target, nonFiniteCount: safeNumber(nonFinite[0]!) }
 }
