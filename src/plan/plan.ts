@@ -57,6 +57,10 @@ export interface Plan {
   readonly sideFiles: Checkpoint["sideFiles"]
   /** Weights that are decoded. */
   readonly weightCount: number
+  /** Weights that include and exclude leave as they are stored. */
+  readonly keptWeights: readonly Weight[]
+  /** Plain tensors that are cast. */
+  readonly castCount: number
   /** Bytes of stored tensors read, of files written (weights, config, index and side files). */
   readonly bytesIn: number
   readonly bytesOut: number

@@ -1,0 +1,221 @@
+/** From a checkpoint and options to the plan of its conversion. Pure: nothing is read, nothing is written. */
+import type { Checkpoint } from "../checkpoint/checkpoint.ts"
+import type { StoredTensor } from "../containers/container.ts"
+import { isDenseDtype } from "../containers/dtype.ts"
+import { stringifyJson } from "../containers/json.ts"
+import { quote, tensorFault } from "../containers/quote.ts"
+import { UnsupportedError, UsageError } from "../errors.ts"
+import { takeInventory } from "../schemes/index.ts"
+import type { Inventory, Weight } from "../schemes/scheme.ts"
+import { rewriteConfig } from "./config.ts"
+import { compileGlobs } from "./glob.ts"
+import { buildIndex, indexBase } from "./index-file.ts"
+import type { OutputShard, Plan, PlanOptions } from "./plan.ts"
+import { keepShards, layShard, type ShardDraft, splitShards, type TensorDraft } from "./shards.ts"
+
+export const DEFAULT_PLAN_OPTIONS: PlanOptions = {
+  to: "BF16",
+  castAll: false,
+  layout: "auto",
+  include: [],
+  exclude: [],
+  shardSize: "keep",
+}
+
+/**
+ * Plans the conversion of a checkpoint to dense safetensors.
+ *
+ * - A weight that the globs select is decoded to `to` under its dense name, with the shape that its layout gives. One that
+ *   they do not select keeps its stored tensors, and config.json then keeps the quantization settings.
+ * - Other tensors keep bytes, dtype and shape; with `castAll` those of F32, F16 and BF16 that the globs select become `to`.
+ * - A file gives a file, a folder gives a folder with the other files of the input.
+ *
+ * Throws MalformedError where the checkpoint's tensors contradict each other or two weights have one dense name,
+ * UsageError for options that cannot be, UnsupportedError for a layout that this checkpoint cannot be given.
+ */
+export function planConversion(checkpoint: Checkpoint, options: Partial<PlanOptions> = {}): Plan {
+  const settings: PlanOptions = { ...DEFAULT_PLAN_OPTIONS, ...options }
+  checkOptions(checkpoint, settings)
+  const inventory = takeInventory(checkpoint)
+  const selection = select(inventory, settings)
+  const drafts = draftTensors(inventory, settings, selection)
+  checkNames(drafts)
+  const shards = draftShards(checkpoint, drafts, settings).map(layShard)
+  const castCount = drafts.filter((draft) => draft.origin.kind === "cast").length
+  const decoded = selection.decoded.length
+  const config = planConfig(checkpoint, settings, selection, decoded + castCount > 0)
+  const index = checkpoint.kind === "folder" ? planIndex(checkpoint, shards, settings) : undefined
+  const sideFiles =
+    checkpoint.kind === "folder"
+      ? checkpoint.sideFiles.filter((file) => !file.quantization || selection.kept.length > 0)
+      : []
+  return {
+    checkpoint,
+    inventory,
+    options: settings,
+    kind: checkpoint.kind,
+    shards,
+    config,
+    index,
+    sideFiles,
+    weightCount: decoded,
+    keptWeights: selection.kept,
+    castCount,
+    bytesIn: storedBytes(drafts),
+    bytesOut:
+      sum(shards.map((shard) => shard.size)) +
+      sum([config, index?.text].map((text) => Buffer.byteLength(text ?? ""))) +
+      sum(sideFiles.map((file) => file.size)),
+  }
+}
+
+interface Selection {
+  readonly selected: (name: string) => boolean
+  readonly decoded: readonly Weight[]
+  readonly kept: readonly Weight[]
+}
+
+function checkOptions(checkpoint: Checkpoint, options: PlanOptions): void {
+  const { shardSize, to } = options
+  if (!isDenseDtype(to)) throw new UsageError(`dtype ${quote(String(to))} is none of BF16, F16, F32`)
+  if (typeof shardSize !== "number") return
+  if (!Number.isSafeInteger(shardSize) || shardSize <= 0) {
+    throw new UsageError(`shard size ${shardSize} is not a positive whole number of bytes`)
+  }
+  if (checkpoint.kind === "file") {
+    throw new UsageError("--shard-size SIZE needs a folder: a file in gives a file out", {
+      hint: "put the file in a folder of its own and convert the folder",
+    })
+  }
+}
+
+function select(inventory: Inventory, options: PlanOptions): Selection {
+  const included = compileGlobs(options.include, true)
+  const excluded = compileGlobs(options.exclude, false)
+  const selected = (name: string) => included(name) && !excluded(name)
+  const named = inventory.weights.map((weight) => ({ weight, name: layoutOf(weight, options).name }))
+  return {
+    selected,
+    decoded: named.filter(({ name }) => selected(name)).map(({ weight }) => weight),
+    kept: named.filter(({ name }) => !selected(name)).map(({ weight }) => weight),
+  }
+}
+
+/** Dense name and orientation of a weight under the layout. */
+function layoutOf(weight: Weight, { layout }: PlanOptions): { name: string; transposed: boolean } {
+  if (layout === "raw") return { name: weight.name, transposed: false }
+  const form = layout === "hf" ? (weight.hf ?? weight) : weight
+  return { name: form.name, transposed: form.orientation === "transposed" }
+}
+
+function draftTensors(inventory: Inventory, options: PlanOptions, selection: Selection): TensorDraft[] {
+  const drafts: TensorDraft[] = selection.decoded.map((weight) => draftWeight(weight, options))
+  const stored = new Set(selection.kept.flatMap((weight) => weight.sources.map((source) => source.tensor)))
+  for (const tensor of keptSideTensors(inventory, selection)) stored.add(tensor)
+  for (const tensor of inventory.plain) stored.add(tensor)
+  for (const tensor of stored) drafts.push(draftStored(tensor, options, selection))
+  return drafts
+}
+
+function draftWeight(weight: Weight, options: PlanOptions): TensorDraft {
+  const { name, transposed } = layoutOf(weight, options)
+  const home = weight.sources[0]!.tensor.file
+  // Names of the other tensors would have to change with this one, and some be split.
+  if (options.layout === "hf" && name !== weight.name) {
+    throw new UnsupportedError(`${home.path}: --layout hf is not available for the names of ${weight.scheme}`, {
+      hint: "use --layout auto or raw, or the checkpoint with the Hub's names",
+    })
+  }
+  const { shape } = weight
+  return {
+    name,
+    dtype: options.to,
+    shape: transposed ? [...shape.slice(0, -2), shape.at(-1)!, shape.at(-2)!] : shape,
+    origin: { kind: "weight", weight, transposed },
+    home: home.name,
+  }
+}
+
+function draftStored(tensor: StoredTensor, options: PlanOptions, selection: Selection): TensorDraft {
+  const { name, dtype, shape } = tensor
+  const home = tensor.file.name
+  const cast = options.castAll && isDenseDtype(dtype) && dtype !== options.to && selection.selected(name)
+  return cast
+    ? { name, dtype: options.to, shape, origin: { kind: "cast", tensor }, home }
+    : { name, dtype, shape, origin: { kind: "copy", tensor }, home }
+}
+
+/** Side tensors (input scales and the like) of the modules whose weights stay quantized; they go on being of use. */
+function keptSideTensors(inventory: Inventory, selection: Selection): StoredTensor[] {
+  const modules = selection.kept.map((weight) => weight.name.slice(0, weight.name.lastIndexOf(".") + 1))
+  return inventory.dropped.filter((tensor) => modules.some((module) => tensor.name.startsWith(module)))
+}
+
+function checkNames(drafts: readonly TensorDraft[]): void {
+  const seen = new Map<string, TensorDraft>()
+  for (const draft of drafts) {
+    const other = seen.get(draft.name)
+    if (other !== undefined) {
+      const pair = [other, draft].map(describeOrigin).join(" and ")
+      throw tensorFault(
+        storedOf(draft)[0]!.file.path,
+        draft.name,
+        `two tensors of the output would have this name: ${pair}`,
+      )
+    }
+    seen.set(draft.name, draft)
+  }
+}
+
+function describeOrigin(draft: TensorDraft): string {
+  const [stored] = storedOf(draft)
+  return draft.origin.kind === "weight"
+    ? `the weight of ${quote(stored!.name)}`
+    : `the stored tensor ${quote(stored!.name)}`
+}
+
+function storedOf({ origin }: TensorDraft): StoredTensor[] {
+  return origin.kind === "weight" ? origin.weight.sources.map((source) => source.tensor) : [origin.tensor]
+}
+
+/** Bytes of all stored tensors that are read, each counted once. */
+function storedBytes(drafts: readonly TensorDraft[]): number {
+  return sum([...new Set(drafts.flatMap(storedOf))].map((tensor) => tensor.size))
+}
+
+function draftShards(checkpoint: Checkpoint, drafts: readonly TensorDraft[], options: PlanOptions): ShardDraft[] {
+  const inputs = checkpoint.shards.map((shard) => ({
+    name: shard.file.name,
+    metadata: new Map([...shard.metadata, ["format", "pt"]]),
+  }))
+  if (options.shardSize === "keep" || checkpoint.kind === "file") return keepShards(drafts, inputs)
+  // Of metadata that the input's shards give differently the first shard's counts.
+  const metadata = new Map(inputs.toReversed().flatMap((input) => [...input.metadata]))
+  const base = indexBase(checkpoint.index)
+  const size = options.shardSize === "single" ? Number.POSITIVE_INFINITY : options.shardSize
+  return splitShards(drafts, size, base, metadata)
+}
+
+function planIndex(checkpoint: Checkpoint, shards: readonly OutputShard[], options: PlanOptions): Plan["index"] {
+  // Loaders that find one file need no index; one that was there is kept with the shards that it named.
+  const wanted = options.shardSize === "keep" ? checkpoint.index !== undefined : shards.length > 1
+  return wanted ? buildIndex(checkpoint.index, shards) : undefined
+}
+
+function planConfig(
+  checkpoint: Checkpoint,
+  options: PlanOptions,
+  selection: Selection,
+  changesDtypes: boolean,
+): string | undefined {
+  if (checkpoint.kind === "file" || checkpoint.config === undefined) return undefined
+  const changes = {
+    dtype: changesDtypes ? options.to : undefined,
+    keepQuantization: selection.kept.length > 0,
+  }
+  return `${stringifyJson(rewriteConfig(checkpoint.config, changes))}\n`
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0)
+}

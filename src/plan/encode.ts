@@ -1,0 +1,217 @@
+/**
+ * A plan as the native library takes it: one buffer of Files, Steps and text (kernels/abi.zig: Plan). Each tensor of the
+ * output is one step; empty tensors have none. Nothing in the buffer points outside of it.
+ */
+import type { SourceFile, StoredTensor } from "../containers/container.ts"
+import { type DenseDtype, DTYPE_BITS, type Dtype, isDenseDtype } from "../containers/dtype.ts"
+import {
+  ABI_HASH,
+  Codec,
+  type CodecName,
+  type DtypeName,
+  Dtype as DtypeNumber,
+  File,
+  FileRole,
+  PARAMETER_COUNT_MAX,
+  Plan,
+  SOURCE_COUNT_MAX,
+  Step,
+} from "../native/abi.gen.ts"
+import type { ReportFile } from "../native/report.ts"
+import { type StructInput, viewOf, writeStruct } from "../native/struct.ts"
+import type { Weight } from "../schemes/scheme.ts"
+import type { OutputTensor } from "./plan.ts"
+
+/** A file that a job writes, or compares with. */
+export interface TargetFile {
+  readonly path: string
+  /** Bytes of the whole file. */
+  readonly size: number
+  /** Bytes that the file starts with; a verify job compares them. Empty: they are not looked at. */
+  readonly head: Uint8Array
+  readonly tensors: readonly OutputTensor[]
+}
+
+export interface EncodedPlan {
+  readonly bytes: Uint8Array
+  /** The plan's files in the order of its File entries: sources first. */
+  readonly files: readonly ReportFile[]
+  /** The tensor that each step makes. */
+  readonly steps: readonly OutputTensor[]
+}
+
+const DENSE: Readonly<Record<DenseDtype, "f32" | "f16" | "bf16">> = { F32: "f32", F16: "f16", BF16: "bf16" }
+
+/** Encodes the work that makes (or checks) the tensors of all targets. */
+export function encodePlan(targets: readonly TargetFile[]): EncodedPlan {
+  const steps = targets.flatMap((target, i) =>
+    target.tensors.filter((tensor) => tensor.size > 0).map((tensor) => ({ tensor, target: i })),
+  )
+  const sources = [...new Set(steps.flatMap(({ tensor }) => storedTensors(tensor)).map((stored) => stored.file))]
+  const sourceIndex = new Map(sources.map((file, i) => [file, i]))
+  const text = new Text()
+  const files = [...sources.map((file) => sourceEntry(file, text)), ...targets.map((file) => targetEntry(file, text))]
+
+  const filesStart = Plan.size
+  const stepsStart = filesStart + files.length * File.size
+  const textStart = stepsStart + steps.length * Step.size
+  const bytes = new Uint8Array(textStart + text.size)
+  const view = viewOf(bytes)
+  writeStruct(view, 0, Plan, {
+    hash: ABI_HASH,
+    file_count: files.length,
+    step_count: steps.length,
+    text_size: text.size,
+  })
+  for (const [i, file] of files.entries()) writeStruct(view, filesStart + i * File.size, File, file)
+  for (const [i, { tensor, target }] of steps.entries()) {
+    const step = stepEntry(tensor, sources.length + target, sourceIndex)
+    writeStruct(view, stepsStart + i * Step.size, Step, step)
+  }
+  text.copyTo(bytes, textStart)
+  return { bytes, files: [...sources, ...targets], steps: steps.map(({ tensor }) => tensor) }
+}
+
+/** Paths and headers, one behind the other. */
+class Text {
+  readonly #parts: Uint8Array[] = []
+  size = 0
+
+  /** Appends bytes and returns their position. */
+  add(bytes: Uint8Array): number {
+    const position = this.size
+    this.#parts.push(bytes)
+    this.size += bytes.byteLength
+    return position
+  }
+
+  copyTo(target: Uint8Array, start: number): void {
+    let position = start
+    for (const part of this.#parts) {
+      target.set(part, position)
+      position += part.byteLength
+    }
+  }
+}
+
+function sourceEntry(file: SourceFile, text: Text): StructInput<typeof File> {
+  const path = new TextEncoder().encode(file.path)
+  return {
+    role: FileRole.source,
+    path_size: path.byteLength,
+    path_offset: text.add(path),
+    size: file.size,
+    device: file.device,
+    inode: file.inode,
+    mtime_ns: file.mtimeNs,
+    head_offset: 0,
+    head_size: 0,
+  }
+}
+
+function targetEntry(file: TargetFile, text: Text): StructInput<typeof File> {
+  const path = new TextEncoder().encode(file.path)
+  return {
+    role: FileRole.target,
+    path_size: path.byteLength,
+    path_offset: text.add(path),
+    size: file.size,
+    device: 0,
+    inode: 0,
+    mtime_ns: 0,
+    head_offset: text.add(file.head),
+    head_size: file.head.byteLength,
+  }
+}
+
+function storedTensors({ origin }: OutputTensor): StoredTensor[] {
+  return origin.kind === "weight" ? origin.weight.sources.map((source) => source.tensor) : [origin.tensor]
+}
+
+type StepInput = StructInput<typeof Step>
+
+function stepEntry(tensor: OutputTensor, target: number, files: ReadonlyMap<SourceFile, number>): StepInput {
+  const place = { target_file: target, target_offset: tensor.offset, target_size: tensor.size }
+  const { origin } = tensor
+  if (origin.kind === "weight") {
+    return { ...place, ...weightWork(origin.weight, origin.transposed, tensor, files) }
+  }
+  return { ...place, ...plainWork(origin.tensor, tensor, files) }
+}
+
+type Work = Omit<StepInput, "target_file" | "target_offset" | "target_size">
+
+function weightWork(
+  weight: Weight,
+  transposed: boolean,
+  tensor: OutputTensor,
+  files: ReadonlyMap<SourceFile, number>,
+): Work {
+  const values = weight.batch * weight.rows * weight.columns
+  if (values * DTYPE_BITS[tensor.dtype] !== tensor.size * 8) {
+    throw new Error(`weight ${weight.name}: ${values} values do not fill ${tensor.size} bytes of ${tensor.dtype}`)
+  }
+  if (weight.sources.length > SOURCE_COUNT_MAX || weight.parameters.length > PARAMETER_COUNT_MAX) {
+    throw new Error(`weight ${weight.name}: more sources or parameters than a step can name`)
+  }
+  return {
+    codec: Codec[weight.codec],
+    dtype: DtypeNumber[denseName(tensor.dtype)],
+    transposed: transposed ? 1 : 0,
+    source_count: weight.sources.length,
+    batch_count: weight.batch,
+    rows: weight.rows,
+    columns: weight.columns,
+    row_align: weight.rowAlign,
+    column_align: weight.columnAlign,
+    parameters: weight.parameters,
+    sources: weight.sources.map((source) => ({
+      file: files.get(source.tensor.file)!,
+      rows_per_line: source.rowsPerLine,
+      offset: source.tensor.offset,
+      size: source.tensor.size,
+      line_bytes: source.lineBytes,
+      batch_bytes: source.batchBytes,
+      unit_columns: source.unitColumns,
+      unit_bytes: source.unitBytes,
+    })),
+  }
+}
+
+/** A stored tensor as one long row: of bytes that are copied, or of elements that are cast. */
+function plainWork(stored: StoredTensor, tensor: OutputTensor, files: ReadonlyMap<SourceFile, number>): Work {
+  const cast = tensor.origin.kind === "cast"
+  const unit = cast ? DTYPE_BITS[stored.dtype] / 8 : 1
+  const [codec, dtype]: [CodecName, DtypeName] = cast
+    ? [denseName(stored.dtype), denseName(tensor.dtype)]
+    : ["copy", "bytes"]
+  return {
+    codec: Codec[codec],
+    dtype: DtypeNumber[dtype],
+    transposed: 0,
+    source_count: 1,
+    batch_count: 1,
+    rows: 1,
+    columns: stored.size / unit,
+    row_align: 1,
+    column_align: 1,
+    parameters: [],
+    sources: [
+      {
+        file: files.get(stored.file)!,
+        rows_per_line: 1,
+        offset: stored.offset,
+        size: stored.size,
+        line_bytes: stored.size,
+        batch_bytes: 0,
+        unit_columns: 1,
+        unit_bytes: unit,
+      },
+    ],
+  }
+}
+
+function denseName(dtype: Dtype): "f32" | "f16" | "bf16" {
+  if (!isDenseDtype(dtype)) throw new Error(`${dtype} is not a dense dtype`)
+  return DENSE[dtype]
+}

@@ -1,0 +1,71 @@
+/** The orders of tensors in output files. Both depend on names and dtypes alone, never on where the input keeps them. */
+import type { Dtype } from "../containers/dtype.ts"
+
+/**
+ * Dtypes in the order in which the reference writer (huggingface/safetensors 0.8.0, `serialize`) lays tensors out: by
+ * falling alignment, then as its `Dtype` is declared. An output file has the byte layout that `save_file` would give it,
+ * and each tensor is aligned to its elements, because only wider ones come before it.
+ */
+const DTYPE_ORDER = [
+  "U64",
+  "I64",
+  "F64",
+  "C64",
+  "F32",
+  "U32",
+  "I32",
+  "BF16",
+  "F16",
+  "U16",
+  "I16",
+  "F8_E5M2FNUZ",
+  "F8_E4M3FNUZ",
+  "F8_E8M0",
+  "F8_E4M3",
+  "F8_E5M2",
+  "I8",
+  "U8",
+  "F6_E3M2",
+  "F6_E2M3",
+  "F4",
+  "BOOL",
+] as const satisfies readonly Dtype[]
+
+const RANK: ReadonlyMap<Dtype, number> = new Map(DTYPE_ORDER.map((dtype, rank) => [dtype, rank]))
+
+interface Named {
+  readonly name: string
+  readonly dtype: Dtype
+}
+
+/** The order within a file: dtype, then the bytes of the name in UTF-8. */
+export function compareInFile(a: Named, b: Named): number {
+  return RANK.get(a.dtype)! - RANK.get(b.dtype)! || compareUtf8(a.name, b.name)
+}
+
+/** Names as UTF-8 bytes compare, which is by code point. */
+export function compareUtf8(a: string, b: string): number {
+  return Buffer.compare(Buffer.from(a), Buffer.from(b))
+}
+
+/**
+ * The order in which tensors are dealt out to new shards: numbers within names by their value, so that layer 2 comes
+ * before layer 10 and the tensors of a layer stay together.
+ */
+export function compareNatural(a: string, b: string): number {
+  const partsA = a.split(/([0-9]+)/)
+  const partsB = b.split(/([0-9]+)/)
+  const count = Math.min(partsA.length, partsB.length)
+  for (let i = 0; i < count; i += 1) {
+    const order = i % 2 === 1 ? compareNumbers(partsA[i]!, partsB[i]!) : compareUtf8(partsA[i]!, partsB[i]!)
+    if (order !== 0) return order
+  }
+  return partsA.length - partsB.length || compareUtf8(a, b)
+}
+
+/** Digits of any length, by value. */
+function compareNumbers(a: string, b: string): number {
+  const digitsA = a.replace(/^0+(?=.)/, "")
+  const digitsB = b.replace(/^0+(?=.)/, "")
+  return digitsA.length - digitsB.length || compareUtf8(digitsA, digitsB)
+}
