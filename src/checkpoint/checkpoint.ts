@@ -35,9 +35,16 @@ export interface Checkpoint {
   readonly index: CheckpointIndex | undefined
   /** config.json, parsed. */
   readonly config: JsonObject | undefined
+  /** config.json as it stands in the file: an output keeps its form. */
+  readonly configText: string | undefined
   /** The quantization settings declared by config.json or a quantization side file. */
   readonly declared: DeclaredQuantization | undefined
   readonly sideFiles: readonly SideFile[]
+  /**
+   * What the folder holds and a copy would miss: weights that are not part of the checkpoint (`pytorch_model.bin` beside safetensors),
+   * subfolders with weights of their own (`original/`), links that leave the folder. Names as in SideFile; folders end in `/`.
+   */
+  readonly leftOut: readonly string[]
   /** Bytes of all tensors. */
   readonly tensorBytes: number
 }

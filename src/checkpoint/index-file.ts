@@ -1,0 +1,103 @@
+/**
+ * `*.safetensors.index.json`: which tensor is in which shard. Its names come from a stranger and become paths, so they must be plain
+ * file names; the shards must hold exactly the tensors that it lists.
+ */
+import { basename } from "node:path"
+import type { ContainerFile, StoredTensor } from "../containers/container.ts"
+import { readWhole } from "../containers/file.ts"
+import { decodeUtf8, isJsonObject, type JsonObject, JsonReader } from "../containers/json.ts"
+import { fileFault, quote, tensorFault } from "../containers/quote.ts"
+import type { CheckpointIndex } from "./checkpoint.ts"
+
+/** A million tensors take about 100 MB. */
+const INDEX_SIZE_MAX = 512 * 1024 * 1024
+
+/** Reads and checks an index by itself. Throws MalformedError, IoError. Linear in its entries. */
+export async function readIndex(path: string): Promise<CheckpointIndex> {
+  const reader = new JsonReader(decodeUtf8(await readWhole(path, INDEX_SIZE_MAX), path), path)
+  const weightMap = new Map<string, string>()
+  const keys = new Set<string>()
+  const shards = new Set<string>()
+  let metadata: JsonObject = new Map()
+  reader.object((key) => {
+    if (keys.has(key)) reader.duplicate(key)
+    keys.add(key)
+    if (key === "weight_map") {
+      reader.object((tensor) => {
+        if (weightMap.has(tensor)) reader.duplicate(tensor)
+        const shard = reader.string("the name of a shard")
+        if (!shards.has(shard)) checkShardName(path, tensor, shard)
+        shards.add(shard)
+        weightMap.set(tensor, shard)
+      }, "an object as weight_map")
+    } else if (key === "metadata") {
+      const value = reader.value()
+      if (isJsonObject(value)) metadata = value
+      else if (value !== null) reader.fail("metadata is not an object")
+    } else {
+      reader.skip()
+    }
+  })
+  reader.end()
+  if (!keys.has("weight_map")) throw fileFault(path, "index has no weight_map")
+  if (weightMap.size === 0) throw fileFault(path, "index lists no tensor")
+  return { path, name: basename(path), metadata, weightMap }
+}
+
+/** The names of the shards in their order. */
+export function shardNames(index: CheckpointIndex): string[] {
+  return [...new Set(index.weightMap.values())].sort()
+}
+
+function checkShardName(path: string, tensor: string, shard: string): void {
+  const fault = shardNameFault(shard)
+  if (fault === undefined) return
+  throw tensorFault(path, tensor, fault, { expected: "the plain name of a .safetensors file", found: quote(shard) })
+}
+
+function shardNameFault(shard: string): string | undefined {
+  if (shard.includes("/") || shard.includes("\\") || shard.startsWith("..") || /^[A-Za-z]:/.test(shard)) {
+    return "shard name is a path"
+  }
+  if (/[\u0000-\u001f\u007f]/.test(shard)) return "shard name has control characters"
+  if (!shard.endsWith(".safetensors") || shard === ".safetensors") return "shard is not a .safetensors file"
+  if (Buffer.byteLength(shard) > 255) return "shard name is too long"
+  return undefined
+}
+
+/** All tensors of the shards by name. Throws MalformedError where two shards share one or the index says otherwise. */
+export function collectTensors(
+  shards: readonly ContainerFile[],
+  index: CheckpointIndex | undefined,
+): Map<string, StoredTensor> {
+  const tensors = new Map<string, StoredTensor>()
+  for (const { file, tensors: list } of shards) {
+    for (const tensor of list) {
+      const other = tensors.get(tensor.name)
+      if (other !== undefined) {
+        const what = "is in two files"
+        throw tensorFault(file.path, tensor.name, what, {
+          expected: "one",
+          found: `${other.file.name} and ${file.name}`,
+        })
+      }
+      const listed = index?.weightMap.get(tensor.name)
+      if (index !== undefined && listed !== file.name) {
+        const found = listed === undefined ? "nothing" : quote(listed)
+        throw tensorFault(file.path, tensor.name, `is not what ${quote(index.name)} says`, {
+          expected: quote(file.name),
+          found,
+        })
+      }
+      tensors.set(tensor.name, tensor)
+    }
+  }
+  for (const [name, shard] of index?.weightMap ?? []) {
+    if (tensors.has(name)) continue
+    throw tensorFault(index?.path ?? "", name, "is not in the shard that the index names", {
+      expected: `a tensor of ${quote(shard)}`,
+      found: "nothing",
+    })
+  }
+  return tensors
+}

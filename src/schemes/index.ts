@@ -1,0 +1,152 @@
+/**
+ * The registry of schemes, and the inventory of a checkpoint: which stored tensors form which weights. A new scheme is one
+ * file and one line in `schemes`.
+ */
+import type { Checkpoint } from "../checkpoint/checkpoint.ts"
+import type { StoredTensor } from "../containers/container.ts"
+import { escapeText, quote, tensorFault, tensorLine } from "../containers/quote.ts"
+import { UnsupportedError } from "../errors.ts"
+import { DENSE_ROW } from "./dense.ts"
+import { isRuntimeTensor, knownFormat, loosePart, mayBeCodes } from "./known.ts"
+import { mxfp4CompressedTensors } from "./mxfp4-compressed-tensors.ts"
+import { mxfp4GptOss } from "./mxfp4-gpt-oss.ts"
+import type { FormatRow, Inventory, MatchContext, Scheme, Weight } from "./scheme.ts"
+
+/** Asked in this order, after those whose quantization is declared. */
+export const schemes = [mxfp4GptOss, mxfp4CompressedTensors] as const satisfies readonly Scheme[]
+
+/** The rows of `dequantizer formats`. */
+export const formatRows: readonly ({ readonly name: string } & FormatRow)[] = [
+  ...schemes.map((scheme) => ({ name: scheme.name, ...scheme.row })),
+  { name: "dense", ...DENSE_ROW },
+]
+
+const FORMATS_HINT = "`dequantizer formats` lists what is supported"
+
+/**
+ * Sorts all tensors of a checkpoint into weights, plain tensors and tensors that a dense model has no use for. Fails closed: a
+ * quantized tensor is part of a weight or an error. Throws MalformedError for parts that are missing or do not fit and for
+ * names that collide, UnsupportedError for formats that are recognised and not supported.
+ */
+export function takeInventory(checkpoint: Checkpoint): Inventory {
+  const context: MatchContext = { checkpoint, tensor: (name) => checkpoint.tensors.get(name) }
+  const declared = schemes.filter((scheme) => scheme.declared(checkpoint))
+  const asked = [...declared, ...schemes.filter((scheme) => !declared.includes(scheme))]
+  const weights = findWeights(asked, context)
+  const claimed = new Set(weights.flatMap((weight) => weight.sources.map((source) => source.tensor)))
+  const rest = [...checkpoint.tensors.values()].filter((tensor) => !claimed.has(tensor))
+  refuseQuantized(rest, asked, context)
+
+  const dropped = weights.length > 0 ? rest.filter(isRuntimeTensor) : []
+  const drop = new Set(dropped)
+  const plain = rest.filter((tensor) => !drop.has(tensor))
+  checkNames(weights, plain)
+  if (weights.length === 0 && declared.length === 0) refuseUnknownMethod(checkpoint, plain)
+  return { weights, plain, dropped, disagreements: findDisagreements(checkpoint, declared, weights) }
+}
+
+function findWeights(asked: readonly Scheme[], context: MatchContext): Weight[] {
+  const weights: Weight[] = []
+  const claims = new Map<StoredTensor, string>()
+  for (const tensor of context.checkpoint.tensors.values()) {
+    if (claims.has(tensor)) continue
+    const weight = firstMatch(asked, tensor, context)
+    if (weight === undefined) continue
+    for (const source of weight.sources) {
+      const other = claims.get(source.tensor)
+      if (other !== undefined) {
+        const found = `${quote(other)} and ${quote(weight.name)}`
+        throw tensorFault(source.tensor.file.path, source.tensor.name, "belongs to two weights", {
+          expected: "one",
+          found,
+        })
+      }
+      claims.set(source.tensor, weight.name)
+    }
+    weights.push(weight)
+  }
+  return weights
+}
+
+function firstMatch(asked: readonly Scheme[], tensor: StoredTensor, context: MatchContext): Weight | undefined {
+  for (const scheme of asked) {
+    const weight = scheme.match(tensor, context)
+    if (weight !== undefined) return weight
+  }
+  return undefined
+}
+
+/** What no weight claimed must be dense. Formats with a name come first: their scales would look like orphans. */
+function refuseQuantized(rest: readonly StoredTensor[], asked: readonly Scheme[], context: MatchContext): void {
+  for (const tensor of rest) {
+    const format = knownFormat(tensor, context)
+    if (format === undefined) continue
+    const line = tensorLine(tensor.file.path, tensor.name, `${format.title} is not supported`)
+    throw new UnsupportedError(line, { hint: format.hint ?? FORMATS_HINT })
+  }
+  for (const tensor of rest) {
+    for (const scheme of asked) {
+      const sentence = scheme.orphan?.(tensor, context)
+      if (sentence !== undefined) throw tensorFault(tensor.file.path, tensor.name, sentence)
+    }
+    const sentence = loosePart(tensor)
+    if (sentence !== undefined) throw tensorFault(tensor.file.path, tensor.name, sentence)
+  }
+}
+
+/** The name of every output tensor must be its own, and one that safetensors leaves to tensors. */
+function checkNames(weights: readonly Weight[], plain: readonly StoredTensor[]): void {
+  const owners = new Map<string, StoredTensor>(plain.map((tensor) => [tensor.name, tensor]))
+  for (const weight of weights) {
+    const anchor = weight.sources[0]?.tensor
+    if (anchor === undefined) throw new Error(`${weight.scheme} made a weight without sources`)
+    if (weight.name === "" || weight.name === "__metadata__") {
+      throw tensorFault(anchor.file.path, anchor.name, "gives a dense tensor a name that is not possible", {
+        expected: "the name of a tensor",
+        found: quote(weight.name),
+      })
+    }
+    const other = owners.get(weight.name)
+    if (other !== undefined) {
+      throw tensorFault(anchor.file.path, anchor.name, `gives the dense name ${quote(weight.name)}, which is taken`, {
+        expected: "names that differ",
+        found: `tensor ${quote(other.name)} of ${escapeText(other.file.name)}`,
+      })
+    }
+    owners.set(weight.name, anchor)
+  }
+}
+
+/** A declared method of no scheme is a format that is not supported, unless nothing stored could be its codes. */
+function refuseUnknownMethod(checkpoint: Checkpoint, plain: readonly StoredTensor[]): void {
+  const { declared } = checkpoint
+  const suspect = declared && plain.find(mayBeCodes)
+  if (declared === undefined || suspect === undefined) return
+  const what = `may be quantized as ${declared.origin} declares: ${quote(declared.method)} is not supported`
+  const supported = schemes.map((scheme) => scheme.row.title).join(", ")
+  throw new UnsupportedError(tensorLine(suspect.file.path, suspect.name, what), { hint: `supported: ${supported}` })
+}
+
+function findDisagreements(checkpoint: Checkpoint, declared: readonly Scheme[], weights: readonly Weight[]): string[] {
+  const sentences: string[] = []
+  const found = schemes.filter((scheme) => weights.some((weight) => weight.scheme === scheme.name))
+  const titles = found.map((scheme) => scheme.row.title).join(", ")
+  const quantization = checkpoint.declared
+  if (quantization === undefined) {
+    // original/config.json of gpt-oss declares nothing and has no model_type; a config of transformers would.
+    if (titles !== "" && checkpoint.config?.has("model_type") === true) {
+      sentences.push(`config.json declares no quantization; the tensors are ${titles}`)
+    }
+    return sentences
+  }
+  const method = `${quantization.origin} declares ${quote(quantization.method)}`
+  if (titles === "") sentences.push(`${method}; every tensor is dense`)
+  else if (!found.some((scheme) => declared.includes(scheme))) sentences.push(`${method}; the tensors are ${titles}`)
+  const transform = quantization.settings.get("transform_config")
+  if (transform instanceof Map && transform.size > 0) {
+    sentences.push(
+      `${quantization.origin} has a transform_config: the weights stay in the rotated basis that it describes`,
+    )
+  }
+  return sentences
+}

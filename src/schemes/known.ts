@@ -1,0 +1,141 @@
+/**
+ * Quantized tensors that are recognised and not supported. A quantized tensor must never pass for a dense one, so each way
+ * of storing codes has a row here until a scheme takes it over (and its row out). The first row that fits decides.
+ */
+import type { StoredTensor } from "../containers/container.ts"
+import type { Dtype } from "../containers/dtype.ts"
+import type { MatchContext } from "./scheme.ts"
+
+export interface KnownFormat {
+  readonly title: string
+  /** What to use instead, where support is not to be expected. */
+  readonly hint?: string
+  /** End of the name of the tensor that holds the codes; the empty one fits every name. */
+  readonly anchor: string
+  readonly dtypes?: readonly Dtype[]
+  /** Ends of names of which one must be there beside the anchor, in the place of `anchor`. */
+  readonly partners?: readonly string[]
+  readonly partnerDtypes?: readonly Dtype[]
+}
+
+const FP8: readonly Dtype[] = ["F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ"]
+const E8M0: readonly Dtype[] = ["U8", "F8_E8M0"]
+const SCALE_NAMES = [".weight_scale", ".weight_scale_inv", ".scale"]
+const OTHER_FORM = "use a GGUF, GPTQ, AWQ or unquantized form of the same model"
+
+export const KNOWN_FORMATS: readonly KnownFormat[] = [
+  { title: "NVFP4 (compressed-tensors)", anchor: ".weight_packed", dtypes: ["U8"], partners: [".weight_global_scale"] },
+  { title: "NVFP4", anchor: ".weight_packed", dtypes: ["U8"], partners: [".weight_scale"], partnerDtypes: ["F8_E4M3"] },
+  { title: "NVFP4 (modelopt)", anchor: ".weight", dtypes: ["U8"], partners: [".weight_scale_2"] },
+  {
+    title: "NVFP4 (modelopt)",
+    anchor: ".weight",
+    dtypes: ["U8"],
+    partners: [".weight_scale"],
+    partnerDtypes: ["F8_E4M3"],
+  },
+  { title: "MXFP4 (Quark, modelopt)", anchor: ".weight", dtypes: ["U8"], partners: SCALE_NAMES, partnerDtypes: E8M0 },
+  { title: "MXFP6 (compressed-tensors)", anchor: ".weight_packed", dtypes: ["U8"] },
+  { title: "integers packed by compressed-tensors", anchor: ".weight_packed" },
+  { title: "sparse weights (2:4)", anchor: ".compressed", partners: [".bitmask"], hint: OTHER_FORM },
+  { title: "MXFP8", anchor: ".weight", dtypes: FP8, partners: SCALE_NAMES, partnerDtypes: E8M0 },
+  { title: "FP8", anchor: "", dtypes: FP8 },
+  { title: "FP4", anchor: "", dtypes: ["F4"] },
+  { title: "FP6", anchor: "", dtypes: ["F6_E2M3", "F6_E3M2"] },
+  { title: "FP4 experts (DeepSeek-V4)", anchor: ".weight", dtypes: ["I8"], partners: [".scale"], partnerDtypes: E8M0 },
+  { title: "bitsandbytes int8", anchor: ".weight", dtypes: ["I8"], partners: [".SCB"] },
+  { title: "int8", anchor: ".weight", dtypes: ["I8"], partners: SCALE_NAMES },
+  { title: "EETQ", anchor: ".weight", dtypes: ["I8"], partners: [".weight_scales"], hint: OTHER_FORM },
+  {
+    title: "bitsandbytes 4-bit",
+    anchor: ".weight",
+    partners: [".weight.absmax", ".weight.quant_state.bitsandbytes__nf4", ".weight.quant_state.bitsandbytes__fp4"],
+  },
+  { title: "BitNet", anchor: ".weight", dtypes: ["U8"], partners: [".weight_scale"] },
+  { title: "AWQ scales of the input (pre_quant_scale)", anchor: ".pre_quant_scale" },
+  { title: "GPTQ", anchor: ".qweight", dtypes: ["I32"], partners: [".g_idx"] },
+  { title: "GPTQ or AWQ", anchor: ".qweight" },
+  { title: "MLX", anchor: ".weight", dtypes: ["U32"], partners: [".scales"] },
+  { title: "HQQ", anchor: ".W_q" },
+  { title: "torchao", anchor: "._weight_qdata", hint: OTHER_FORM },
+  { title: "Quanto", anchor: "._data", partners: ["._scale"], hint: OTHER_FORM },
+  { title: "EXL3", anchor: ".trellis", hint: OTHER_FORM },
+  { title: "EXL2", anchor: ".q_weight", hint: OTHER_FORM },
+  { title: "AQLM", anchor: ".codes", partners: [".codebooks"], hint: OTHER_FORM },
+  { title: "VPTQ", anchor: ".indices", partners: [".centroids"], hint: OTHER_FORM },
+  { title: "QuIP#", anchor: ".Qidxs", hint: OTHER_FORM },
+  { title: "SpQR", anchor: ".dense_weights", partners: [".row_offsets"], hint: OTHER_FORM },
+  { title: "Marlin", anchor: ".B", dtypes: ["I32"], partners: [".s"], hint: OTHER_FORM },
+]
+
+/** The format of which `tensor` holds codes; undefined for a dense tensor and for one that only belongs to codes. */
+export function knownFormat(tensor: StoredTensor, context: MatchContext): KnownFormat | undefined {
+  return KNOWN_FORMATS.find((format) => {
+    if (!tensor.name.endsWith(format.anchor)) return false
+    if (format.dtypes !== undefined && !format.dtypes.includes(tensor.dtype)) return false
+    if (format.partners === undefined) return true
+    const module = tensor.name.slice(0, tensor.name.length - format.anchor.length)
+    return format.partners.some((suffix) => {
+      const partner = context.tensor(module + suffix)
+      return partner !== undefined && (format.partnerDtypes?.includes(partner.dtype) ?? true)
+    })
+  })
+}
+
+/** Ends of names that only parts of a quantized weight have. Left over, they mean that its codes are missing. */
+const PART_NAMES = [
+  ".weight_scale",
+  ".weight_scale_inv",
+  ".weight_scale_2",
+  ".weight_global_scale",
+  ".weight_zero_point",
+  ".weight_g_idx",
+  ".weight.absmax",
+  ".weight.quant_map",
+  ".weight.nested_absmax",
+  ".qscale_weight",
+  ".qzeros",
+  ".SCB",
+]
+
+/** Whole-number dtypes wide enough for codes. Masks are BOOL; position ids and the like are I64. */
+const CODE_DTYPES: readonly Dtype[] = ["U8", "I8", "U16", "I16", "U32", "I32", "U64"]
+
+/**
+ * A sentence where a tensor that nothing claimed looks like a part of a quantized weight: scales of no codes, an E8M0 tensor, a
+ * matrix of whole numbers called `weight`.
+ */
+export function loosePart(tensor: StoredTensor): string | undefined {
+  if (PART_NAMES.some((suffix) => tensor.name.endsWith(suffix))) return "part of a quantized weight without its codes"
+  if (tensor.dtype === "F8_E8M0") return "E8M0 scales without codes"
+  if (isLooseCode(tensor)) return `${tensor.dtype} codes without scales`
+  return undefined
+}
+
+function isLooseCode({ name, dtype, shape }: StoredTensor): boolean {
+  return name.endsWith(".weight") && CODE_DTYPES.includes(dtype) && shape.length >= 2
+}
+
+/** A matrix of a dtype that holds codes in some format, whatever its name. */
+export function mayBeCodes({ dtype, shape }: StoredTensor): boolean {
+  return CODE_DTYPES.includes(dtype) && shape.length >= 2
+}
+
+/** Ends of names of tensors that belong to a quantized model's run time, such as ranges of activations and of the KV cache. */
+const RUNTIME_NAMES = [
+  ".input_scale",
+  ".input_global_scale",
+  ".input_zero_point",
+  ".activation_scale",
+  ".output_scale",
+  ".q_scale",
+  ".k_scale",
+  ".v_scale",
+  ".kv_scale",
+  ".weight_shape",
+]
+
+/** Whether a dense form of a quantized checkpoint has no use for the tensor. Such tensors are scalars or short vectors. */
+export function isRuntimeTensor({ name, shape }: StoredTensor): boolean {
+  return shape.length <= 1 && RUNTIME_NAMES.some((suffix) => name.endsWith(suffix))
+}
