@@ -13,6 +13,7 @@ import { type Positional, parseArguments, requirePositionals } from "./parse.ts"
 import { print, printLines } from "./terminal.ts"
 
 export interface Example {
+  /** As typed in a shell. */
   readonly line: string
   readonly what: string
 }

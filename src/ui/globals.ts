@@ -15,17 +15,17 @@ import {
 const group = "Global options"
 
 export const globalOptions = {
-  quiet: flag({ short: "q", group, help: "no progress, notes or summary; errors only" }),
+  quiet: flag({ short: "q", group, help: "errors only: no progress, notes or summary" }),
   verbose: flag({ short: "v", group, help: "say more on stderr" }),
-  json: flag({ group, help: "the result as one JSON object on stdout" }),
+  json: flag({ group, help: "print the result as one JSON object" }),
   progress: choice({
     group,
     choices: ["auto", "plain", "json", "none"],
     initial: "auto",
-    help: "auto: a bar on a terminal, else a line every 10 s",
+    help: "a bar on a terminal, else plain lines",
   }),
-  color: choice({ group, choices: ["auto", "always", "never"], initial: "auto", help: "colour; auto heeds NO_COLOR" }),
-  level: text({ group, value: "LEVEL", help: "CPU level of the kernels, as `doctor` lists them (or DQ_LEVEL)" }),
+  color: choice({ group, choices: ["auto", "always", "never"], initial: "auto", help: "colour; NO_COLOR is heeded" }),
+  level: text({ group, value: "LEVEL", help: "CPU level of the kernels; doctor lists them" }),
   version: flag({ short: "V", group, help: "print the version and end" }),
   help: flag({ short: "h", group, help: "print this help and end" }),
 } as const
@@ -38,6 +38,7 @@ export interface Ui {
   readonly verbose: boolean
   readonly json: boolean
   readonly progress: Globals["progress"]
+  readonly color: ColorChoice
   /** Colours of stdout. */
   readonly paint: Palette
   /** A remark on stderr, one line; nothing under --quiet. */
@@ -58,6 +59,7 @@ export function createUi(globals: Globals): Ui {
     quiet,
     verbose,
     json: globals.json,
+    color: colors,
     progress: quiet ? "none" : globals.progress,
     paint,
     note: (text) => {

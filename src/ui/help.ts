@@ -18,10 +18,15 @@ function optionName(name: string, option: AnyOption): string {
   return `${short}--${name}${option.value === undefined ? "" : ` ${option.value}`}`
 }
 
+type Row = readonly [name: string, help: string]
+
+/** Columns that the names of these rows need, the overlong ones aside. */
+function nameColumn(rows: readonly Row[]): number {
+  return Math.max(0, ...rows.map(([name]) => textWidth(name)).filter((width) => width <= NAME_WIDTH_MAX))
+}
+
 /** Rows of name and description; a description wraps under itself and begins on the next line after a long name. */
-function describe(rows: readonly (readonly [name: string, help: string])[], paint: Palette): string[] {
-  const short = rows.map(([name]) => textWidth(name)).filter((width) => width <= NAME_WIDTH_MAX)
-  const nameWidth = Math.max(0, ...short)
+function describe(rows: readonly Row[], paint: Palette, nameWidth = nameColumn(rows)): string[] {
   const left = INDENT + nameWidth + 2
   return rows.flatMap(([name, help]) => {
     const lines = wrapText(help, WIDTH - left)
@@ -41,32 +46,28 @@ function optionHelp(option: AnyOption): string {
   return option.defaultText === undefined ? option.help : `${option.help} [${option.defaultText}]`
 }
 
-/** The options under their headings, in the order in which the headings first appear. */
+/** The options under their headings, in the order in which the headings first appear; one column for all names. */
 function optionSections(options: Options, paint: Palette): string[] {
-  const groups = new Map<string, (readonly [string, string])[]>()
+  const groups = new Map<string, Row[]>()
   for (const [name, option] of Object.entries(options)) {
     const heading = option.group ?? "Options"
     const rows = groups.get(heading) ?? []
     rows.push([optionName(name, option), optionHelp(option)])
     groups.set(heading, rows)
   }
-  return [...groups].flatMap(([heading, rows]) => ["", paint.heading(`${heading}:`), ...describe(rows, paint)])
+  const width = nameColumn([...groups.values()].flat())
+  return [...groups].flatMap(([heading, rows]) => ["", paint.heading(`${heading}:`), ...describe(rows, paint, width)])
 }
 
 function exampleSection(spec: CommandSpec, paint: Palette): string[] {
   if (spec.examples === undefined || spec.examples.length === 0) return []
-  const lines = spec.examples.flatMap((example) => [
-    `  ${paint.faint(`# ${example.what}`)}`,
-    `  ${PROGRAM} ${example.line}`,
-  ])
+  const lines = spec.examples.flatMap((example) => [`  ${paint.faint(`# ${example.what}`)}`, `  ${example.line}`])
   return ["", paint.heading("Examples:"), ...lines]
 }
 
 /** The screen of one command. */
 export function commandHelp(spec: CommandSpec, paint: Palette): string[] {
-  const positionals = spec.positionals.map(
-    (positional) => [`<${positional.name}>`, positional.help] as readonly [string, string],
-  )
+  const positionals = spec.positionals.map((positional): Row => [`<${positional.name}>`, positional.help])
   const globals = spec.json
     ? globalOptions
     : Object.fromEntries(Object.entries(globalOptions).filter(([name]) => name !== "json"))
@@ -81,7 +82,7 @@ export function commandHelp(spec: CommandSpec, paint: Palette): string[] {
   ]
 }
 
-export const EXIT_STATUS: readonly (readonly [code: string, meaning: string])[] = [
+export const EXIT_STATUS: readonly Row[] = [
   ["0", "ok"],
   ["1", "a check failed: verify found a mismatch, inspect --strict has findings"],
   ["2", "usage"],
@@ -93,7 +94,7 @@ export const EXIT_STATUS: readonly (readonly [code: string, meaning: string])[] 
   ["130, 143", "SIGINT; SIGTERM or SIGHUP"],
 ]
 
-export const ENVIRONMENT: readonly (readonly [name: string, meaning: string])[] = [
+export const ENVIRONMENT: readonly Row[] = [
   ["NO_COLOR", "no colour, unless --color always"],
   ["DEQUANTIZER_THREADS", "what -j is where it is not given"],
   ["DQ_LEVEL", "what --level is where it is not given"],
@@ -102,10 +103,12 @@ export const ENVIRONMENT: readonly (readonly [name: string, meaning: string])[] 
 
 /** The first screen. */
 export function mainHelp(commands: readonly CommandSpec[], paint: Palette): string[] {
-  const rows = commands.map((one): readonly [string, string] => [
-    one.positionals[0]?.choices === undefined ? one.name : `${one.name} <${one.positionals[0].choices.join("|")}>`,
-    one.alias === undefined ? one.summary : `${one.summary} (alias: ${one.alias})`,
-  ])
+  const rows = commands.map(
+    (one): Row => [
+      one.positionals[0]?.choices === undefined ? one.name : `${one.name} <${one.positionals[0].choices.join("|")}>`,
+      one.alias === undefined ? one.summary : `${one.summary} (alias: ${one.alias})`,
+    ],
+  )
   const globals = Object.entries(globalOptions).map(([name, option]) => optionName(name, option).trimStart())
   return [
     `${paint.heading(PROGRAM)} - inspect and dequantize quantized LLM checkpoints on CPU`,

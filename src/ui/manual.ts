@@ -31,13 +31,7 @@ function commandSection(spec: CommandSpec): string[] {
     ...spec.positionals.flatMap((one) => [".TP", `\\fI${roff(one.name)}\\fR`, roff(one.help)]),
     ...optionEntries(spec.options),
     ...(spec.notes ?? []).flatMap((note) => [".PP", roff(note)]),
-    ...(spec.examples ?? []).flatMap((one) => [
-      ".PP",
-      roff(`${one.what}:`),
-      ".EX",
-      roff(`  ${PROGRAM} ${one.line}`),
-      ".EE",
-    ]),
+    ...(spec.examples ?? []).flatMap((one) => [".PP", roff(`${one.what}:`), ".EX", roff(`  ${one.line}`), ".EE"]),
   ]
 }
 

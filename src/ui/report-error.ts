@@ -1,9 +1,9 @@
 /** What a failure says: one line on stderr and an exit code. */
 
+import { errorCode } from "../containers/file.ts"
 import { escapeText } from "../containers/quote.ts"
 import { DequantizerError, ExitCode } from "../errors.ts"
 import { PROGRAM } from "./help.ts"
-import { errorCode } from "./terminal.ts"
 
 /** EX_SOFTWARE of sysexits(3): the program itself is at fault, which no code of the user's faults may claim. */
 const EXIT_INTERNAL = 70

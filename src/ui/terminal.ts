@@ -1,6 +1,7 @@
 /** The two streams of the program: results on stdout, everything else on stderr, both written at once and in order. */
 import { writeSync } from "node:fs"
 import { isatty } from "node:tty"
+import { errorCode } from "../containers/file.ts"
 import { IoError } from "../errors.ts"
 
 const STDOUT = 1
@@ -68,11 +69,6 @@ function writeAll(descriptor: number, text: string): void {
       Atomics.wait(pause, 0, 0, 1)
     }
   }
-}
-
-/** The errno name of a failed system call. */
-export function errorCode(error: unknown): string | undefined {
-  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined
 }
 
 let stdoutClosed = false
