@@ -2,7 +2,6 @@
 import type { Checkpoint } from "../checkpoint/checkpoint.ts"
 import type { StoredTensor } from "../containers/container.ts"
 import { isDenseDtype } from "../containers/dtype.ts"
-import { stringifyJson } from "../containers/json.ts"
 import { quote, tensorFault } from "../containers/quote.ts"
 import { UnsupportedError, UsageError } from "../errors.ts"
 import { takeInventory } from "../schemes/index.ts"
@@ -12,6 +11,9 @@ import { compileGlobs } from "./glob.ts"
 import { buildIndex, indexBase } from "./index-file.ts"
 import type { OutputShard, Plan, PlanOptions } from "./plan.ts"
 import { keepShards, layShard, type ShardDraft, splitShards, type TensorDraft } from "./shards.ts"
+
+/** Name of the file that keeps a second run from an output folder; the input's own is never copied. */
+export const LOCK_FILE = ".dequantizer.lock"
 
 export const DEFAULT_PLAN_OPTIONS: PlanOptions = {
   to: "BF16",
@@ -45,10 +47,7 @@ export function planConversion(checkpoint: Checkpoint, options: Partial<PlanOpti
   const decoded = selection.decoded.length
   const config = planConfig(checkpoint, settings, selection, decoded + castCount > 0)
   const index = checkpoint.kind === "folder" ? planIndex(checkpoint, shards, settings) : undefined
-  const sideFiles =
-    checkpoint.kind === "folder"
-      ? checkpoint.sideFiles.filter((file) => !file.quantization || selection.kept.length > 0)
-      : []
+  const sideFiles = planSideFiles(checkpoint, selection)
   return {
     checkpoint,
     inventory,
@@ -202,18 +201,25 @@ function planIndex(checkpoint: Checkpoint, shards: readonly OutputShard[], optio
   return wanted ? buildIndex(checkpoint.index, shards) : undefined
 }
 
+function planSideFiles(checkpoint: Checkpoint, selection: Selection): Plan["sideFiles"] {
+  if (checkpoint.kind === "file") return []
+  const keepQuantization = selection.kept.length > 0
+  return checkpoint.sideFiles.filter((file) => file.name !== LOCK_FILE && (!file.quantization || keepQuantization))
+}
+
 function planConfig(
   checkpoint: Checkpoint,
   options: PlanOptions,
   selection: Selection,
   changesDtypes: boolean,
 ): string | undefined {
-  if (checkpoint.kind === "file" || checkpoint.config === undefined) return undefined
+  const { kind, config, configText } = checkpoint
+  if (kind === "file" || config === undefined || configText === undefined) return undefined
   const changes = {
     dtype: changesDtypes ? options.to : undefined,
     keepQuantization: selection.kept.length > 0,
   }
-  return `${stringifyJson(rewriteConfig(checkpoint.config, changes))}\n`
+  return rewriteConfig(configText, config, changes)
 }
 
 function sum(values: readonly number[]): number {

@@ -95,6 +95,10 @@ export function planNotes(plan: Plan): string[] {
     const names = listNames(dropped.map((tensor) => tensor.name))
     notes.push(`${formatPlural(dropped.length, "side tensor")} of the quantization left out: ${names}`)
   }
+  const { leftOut } = plan.checkpoint
+  if (plan.kind === "folder" && leftOut.length > 0) {
+    notes.push(`${formatPlural(leftOut.length, "entry", "entries")} of the folder not copied: ${listNames(leftOut)}`)
+  }
   return notes
 }
 

@@ -3,23 +3,34 @@ import type { DenseDtype } from "../containers/dtype.ts"
 
 export type IoModeChoice = "auto" | "mmap" | "pread"
 
-export interface RunOptions {
+/** How native work is done; the same for running a plan and for verifying an output. */
+export interface WorkOptions {
+  /** 0 or absent: one for each allowed physical core. */
+  readonly threads?: number | undefined
+  /** Bound of the working buffers in bytes; default 1 GiB. */
+  readonly maxMemory?: number | undefined
+  readonly io?: IoModeChoice | undefined
+  readonly onProgress?: ((progress: RunProgress) => void) | undefined
+  /** Cancels within milliseconds with a CancelledError: the signal's reason where that is one. A run leaves nothing behind. */
+  readonly signal?: AbortSignal | undefined
+}
+
+export interface RunOptions extends WorkOptions {
   /** File or folder to write, of the plan's kind. */
   readonly output: string
-  /** Replace an existing output. */
-  readonly force?: boolean
-  /** 0 or absent: one for each allowed physical core. */
-  readonly threads?: number
-  /** Bound of the working buffers in bytes; default 1 GiB. */
-  readonly maxMemory?: number
-  readonly io?: IoModeChoice
+  /** Replace an existing output; until the new one is complete the old one stays. */
+  readonly force?: boolean | undefined
   /** Read the output back and compare with the scalar decoder before it gets its final name; default "sample". */
-  readonly verify?: "none" | "sample" | "full"
-  /** What to do when results are NaN or infinite; default "warn". */
-  readonly nonFinite?: "error" | "warn" | "allow"
-  readonly onProgress?: (progress: RunProgress) => void
-  /** Cancels within milliseconds; the run then throws CancelledError and leaves nothing behind. */
-  readonly signal?: AbortSignal
+  readonly verify?: "none" | "sample" | "full" | undefined
+  /** What to do when results are NaN or infinite: "error" leaves no output; default "warn", which counts them. */
+  readonly nonFinite?: "error" | "warn" | "allow" | undefined
+}
+
+export interface VerifyOptions extends WorkOptions {
+  /** Path of the checkpoint that the output was made from; absent: only the output's own structure is checked. */
+  readonly source?: string | undefined
+  /** Tiles of each tensor that are compared, spread evenly, the first and the last among them; "all": every element. */
+  readonly sample?: number | "all" | undefined
 }
 
 export interface RunProgress {
@@ -42,8 +53,16 @@ export interface Mismatch {
 }
 
 export interface VerifyReport {
+  /** No problems and no mismatch. */
   readonly ok: boolean
+  /**
+   * Sentences on what differs before any value is looked at: tensors that are missing or have another dtype or shape, settings
+   * that declare a quantization which is gone. Values are compared only where there are none.
+   */
+  readonly problems: readonly string[]
+  /** Tensors of the output. */
   readonly tensors: number
+  /** Values of decoded and cast tensors, bytes of copied ones. */
   readonly elementsCompared: number
   readonly elementsTotal: number
   readonly mismatchCount: number

@@ -1,0 +1,49 @@
+/** Native jobs of the writer: progress with tensor names, failures as errors of the program. */
+import { CancelledError } from "../errors.ts"
+import { type JobReport, runJob } from "../native/job.ts"
+import { reportError } from "../native/report.ts"
+import type { EncodedPlan } from "../plan/encode.ts"
+import { DEFAULT_MAX_MEMORY, memoryLimitError } from "../plan/measure.ts"
+import type { WorkOptions } from "./types.ts"
+
+export interface WorkKind {
+  readonly kind: "convert" | "verify"
+  /** verify: tiles of each tensor; 0: all. */
+  readonly sampleTiles?: number
+}
+
+/** Runs an encoded plan. A report with a mismatch of elements is returned; every other failure is thrown. */
+export async function runWork(plan: EncodedPlan, work: WorkKind, options: WorkOptions): Promise<JobReport> {
+  throwIfCancelled(options.signal)
+  const report = await runJob(plan.bytes, {
+    kind: work.kind,
+    io: options.io ?? "auto",
+    threads: options.threads ?? 0,
+    sync: work.kind === "convert",
+    memoryMax: options.maxMemory ?? DEFAULT_MAX_MEMORY,
+    sampleTiles: work.sampleTiles ?? 0,
+    signal: options.signal,
+    onProgress: ({ bytesDone, bytesTotal, step }) =>
+      options.onProgress?.({
+        phase: work.kind,
+        bytesDone,
+        bytesTotal,
+        tensor: step === undefined ? undefined : plan.steps[step]?.name,
+      }),
+  })
+  if (report.status === "cancelled") throw cancelled(options.signal)
+  if (report.status === "memory_limit") throw memoryLimitError(options.maxMemory ?? DEFAULT_MAX_MEMORY)
+  const error = reportError(report, plan.files)
+  if (error !== undefined) throw error
+  return report
+}
+
+/** Throws CancelledError once the caller's signal has fired. */
+export function throwIfCancelled(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw cancelled(signal)
+}
+
+/** The reason of the signal where it is a CancelledError, which knows the exit code; else a plain one. */
+function cancelled(signal: AbortSignal | undefined): CancelledError {
+  return signal?.reason instanceof CancelledError ? signal.reason : new CancelledError()
+}
