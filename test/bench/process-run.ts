@@ -1,0 +1,24 @@
+/** Runs of other programs, timed from start to end, with the most memory that they held. */
+
+export interface ProcessRun {
+  readonly seconds: number
+  /** Peak resident set in bytes, mapped file pages included (ru_maxrss). */
+  readonly peakRss: number
+}
+
+/** Runs a command to its end. Throws with its stderr where it fails. */
+export async function runProcess(...command: string[]): Promise<ProcessRun> {
+  const start = performance.now()
+  const child = Bun.spawn(command, { stdio: ["ignore", "ignore", "pipe"] })
+  const code = await child.exited
+  const seconds = (performance.now() - start) / 1000
+  if (code !== 0) throw new Error(`${command[0]} ended with ${code}: ${await new Response(child.stderr).text()}`)
+  return { seconds, peakRss: child.resourceUsage()!.maxRSS }
+}
+
+/** The middle value; of an even count, the mean of the middle two. */
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b)
+  const middle = Math.floor(sorted.length / 2)
+  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
+}
