@@ -2,12 +2,12 @@
     [--to BF16|F16|F32] [--by numpy|torch]
 
 Expects what gpt-oss's own loader makes of `X.blocks` and `X.scales` ([experts, out, in] under the name X), what
-transformers makes of `X_blocks` and `X_scales` ([experts, in, out]), what compressed-tensors makes of `X.weight_packed`,
-and the stored bytes of every other tensor. Works on one expert at a time. Exits with 1 and names the first element that
-differs.
+transformers makes of `X_blocks` and `X_scales` ([experts, in, out]), what compressed-tensors makes of
+`X.weight_packed`, and the stored bytes of every other tensor. Works on one expert at a time. Exits with 1 and names
+the first element that differs.
 
---by numpy evaluates the recipe once for each pair of scale byte and code byte and looks the elements up; --by torch runs
-the recipe on the elements themselves.
+--by numpy evaluates the recipe once for each pair of scale byte and code byte and looks the elements up; --by torch
+runs the recipe on the elements themselves.
 """
 
 import argparse
