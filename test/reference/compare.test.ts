@@ -21,6 +21,21 @@ const SIZES = {
   square: { layers: 1, experts: 2, hidden: 64, intermediate: 64, heads: 2, kvHeads: 1, headDim: 8, vocabulary: 9 },
 }
 
+/** What compressed-tensors 0.20 writes for its MXFP4 preset, cut to what matters here. */
+const PACKED_CONFIG = {
+  quantization_config: {
+    quant_method: "compressed-tensors",
+    format: "mxfp4-pack-quantized",
+    config_groups: {
+      group_0: {
+        targets: ["Linear"],
+        weights: { num_bits: 4, type: "float", strategy: "group", group_size: 32, scale_dtype: "torch.uint8" },
+      },
+    },
+    ignore: ["lm_head"],
+  },
+}
+
 /** Runs compare.py; its output where all is equal, undefined where it found a difference. */
 function compare(source: string, output: string, ...options: string[]): string | undefined {
   if (!("path" in python)) throw new Error(python.reason)
@@ -69,6 +84,20 @@ describe.skipIf(reason !== "")(`the reference recipe${reason}`, () => {
     mkdirSync(source)
     writeSafetensors(join(source, "model.safetensors"), parts, (part) => [part.bytes])
     expect(equalElements(source, `trained-${naming}-out`, "bf16")).toBe(2 * 8 * 192)
+  })
+
+  test.each(["bf16", "f16", "f32"])("equals compressed-tensors' mxfp4-pack-quantized in %s", async (to) => {
+    const { rows, columns, sources } = await readVector("mxfp4-7x736")
+    const [codes, scales] = sources.map((source) => source.bytes)
+    const parts = [
+      { name: "lin.weight_packed", dtype: "U8", shape: [rows, columns / 2], size: codes!.length, bytes: codes! },
+      { name: "lin.weight_scale", dtype: "U8", shape: [rows, columns / 32], size: scales!.length, bytes: scales! },
+    ]
+    const source = join(folder, "packed")
+    mkdirSync(source, { recursive: true })
+    writeSafetensors(join(source, "model.safetensors"), parts, (part) => [part.bytes])
+    writeFileSync(join(source, "config.json"), JSON.stringify(PACKED_CONFIG))
+    expect(equalElements(source, "packed-out", to)).toBe(rows * columns)
   })
 
   test("notices one flipped bit, and a square matrix that was not transposed", () => {
