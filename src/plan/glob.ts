@@ -37,8 +37,10 @@ export function compileGlob(glob: string): (name: string) => boolean {
 /** True for names that one of the globs fits; no globs: `empty`. */
 export function compileGlobs(globs: readonly string[], empty: boolean): (name: string) => boolean {
   if (globs.length === 0) return () => empty
-  const predicates = globs.map(compileGlob)
-  return (name) => predicates.some((predicate) => predicate(name))
+  // A list of plain names, which may be as long as a model has weights, takes one look-up.
+  const plain = new Set(globs.filter((glob) => !/[*?[\]{}\\]/.test(glob)))
+  const predicates = globs.filter((glob) => !plain.has(glob)).map(compileGlob)
+  return (name) => plain.has(name) || predicates.some((predicate) => predicate(name))
 }
 
 /** The glob that fits this name alone. */
