@@ -7,7 +7,7 @@ import { loadSpecs } from "./table.ts"
 export default command(
   {
     name: "completion",
-    summary: "the completion script of a shell",
+    summary: "the completion script for bash, zsh or fish",
     usage: "<bash|zsh|fish>",
     positionals: [{ name: "shell", help: "bash, zsh or fish", choices: SHELLS }],
     options: {},

@@ -35,7 +35,7 @@ const options = {
     group: "Output",
     value: "FILE|DIR",
     completes: "path",
-    help: "where to write: a file for a file, a folder for a folder",
+    help: "a file for a file, a folder for a folder",
   }),
   to: { ...denseDtypeOption("dtype of the dequantized tensors"), group: "Output" },
   "keep-dtypes": flag({ group: "Output", help: "other tensors stay as they are; the default" }),
@@ -44,10 +44,10 @@ const options = {
     group: "Output",
     choices: ["auto", "hf", "raw"],
     initial: "auto",
-    help: "orientation and names of packed experts; auto: as the stored names say",
+    help: "form of packed experts; auto: as their names say",
   }),
-  include: list({ group: "Output", value: "GLOB", help: "dequantize only weights of this dense name; repeatable" }),
-  exclude: list({ group: "Output", value: "GLOB", help: "leave weights of this name as stored; repeatable" }),
+  include: list({ group: "Output", value: "GLOB", help: "dequantize only these dense names; repeatable" }),
+  exclude: list({ group: "Output", value: "GLOB", help: "leave these names as stored; repeatable" }),
   "shard-size": size({
     group: "Output",
     initial: "keep",
@@ -168,14 +168,19 @@ function planJson(summary: PlanSummary): unknown {
   }
 }
 
-async function dryRun(plan: Plan, values: Values, ui: Ui): Promise<void> {
+/** The plan with what it needs of this machine. */
+async function measuredSummary(plan: Plan, values: Values): Promise<PlanSummary> {
   const measure = measurePlan(plan, {
     threads: threadCount(values.threads),
     maxMemory: values["max-memory"],
     io: values.io,
   })
   const free = values.output === undefined ? undefined : await freeBytes(values.output)
-  const summary = summarizePlan(plan, { measure, freeBytes: free })
+  return summarizePlan(plan, { measure, freeBytes: free })
+}
+
+async function dryRun(plan: Plan, values: Values, ui: Ui): Promise<void> {
+  const summary = await measuredSummary(plan, values)
   if (ui.json) print(`${JSON.stringify(planJson(summary))}\n`)
   else printLines(describePlan(summary))
 }
@@ -229,7 +234,8 @@ export default command(
       await dryRun(plan, values, ui)
       return undefined
     }
-    for (const note of planNotes(plan)) ui.note(`note: ${note}`)
+    if (ui.verbose) for (const line of describePlan(await measuredSummary(plan, values))) ui.detail(line)
+    else for (const note of planNotes(plan)) ui.note(`note: ${note}`)
     const report = await convert(plan, output, values, ui)
     if (report.nonFinite.count > 0 && values["non-finite"] !== "allow") {
       const first =

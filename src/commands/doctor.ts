@@ -177,10 +177,10 @@ function printFindings(findings: Findings, paint: Palette): void {
 export default command(
   {
     name: "doctor",
-    summary: "CPU level, NUMA, memory, huge pages, disk; self-test of the kernels",
+    summary: "CPU level, NUMA, memory, huge pages, disk; kernel self-test",
     usage: "[--selftest]",
     positionals: [],
-    options: { selftest: flag({ help: "decode known blocks at every level of this CPU and compare the results" }) },
+    options: { selftest: flag({ help: "decode known blocks at every level of this CPU" }) },
     json: true,
   },
   ({ values, globals, ui }) => {

@@ -23,7 +23,7 @@ import { denseDtypeOption } from "./dtype-option.ts"
 import { type ContentRow, type Survey, surveyCheckpoint } from "./survey.ts"
 
 const options = {
-  to: denseDtypeOption("dtype for which the output's size is given"),
+  to: denseDtypeOption("dtype for the size of the output"),
   strict: flag({ help: "exit 1 when there are findings" }),
   tensors: flag({ group: "List", help: "list the stored tensors too" }),
   include: list({ group: "List", value: "GLOB", help: "list only tensors whose name matches; repeatable" }),

@@ -25,7 +25,7 @@ const options = {
     max: SAMPLE_MAX,
     initial: undefined,
     defaultText: String(SAMPLE_TILES),
-    help: "compare N tiles of each tensor, spread evenly",
+    help: "compare N tiles of each tensor",
   }),
   ...workOptions,
 } as const
@@ -104,13 +104,13 @@ function toJson(output: string, source: string | undefined, report: VerifyReport
 export default command(
   {
     name: "verify",
-    summary: "check a converted checkpoint against its source, or a file's structure",
+    summary: "check an output against its source, or a file's structure",
     usage: "<output> [--source <path>] [options]",
     positionals: [{ name: "output", help: "what convert wrote", completes: "path" }],
     options,
     json: true,
     notes: [
-      "The source is decoded again by the scalar code, which shares no kernel with the conversion, and compared bit for bit. A mismatch names the tensor, the index, what was expected and what was found, and exits with 1.",
+      "N tiles are spread evenly over a tensor, its start and its end among them. The source is decoded again by the scalar code, which shares no kernel with the conversion, and compared bit for bit. A mismatch names the tensor, the index, what was expected and what was found, and exits with 1.",
     ],
     examples: [
       { line: "dequantizer verify gpt-oss-20b-bf16/ --source gpt-oss-20b/ --full", what: "every element" },

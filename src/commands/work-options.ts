@@ -14,7 +14,7 @@ const threads = integer({
   max: THREADS_MAX,
   initial: undefined,
   defaultText: "0",
-  help: "threads; 0: one for each allowed physical core",
+  help: "threads; 0: all allowed physical cores",
 })
 
 export const workOptions = {

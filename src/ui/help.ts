@@ -84,7 +84,7 @@ export function commandHelp(spec: CommandSpec, paint: Palette): string[] {
 
 export const EXIT_STATUS: readonly Row[] = [
   ["0", "ok"],
-  ["1", "a check failed: verify found a mismatch, inspect --strict has findings"],
+  ["1", "a check failed: verify found a mismatch, inspect --strict a finding"],
   ["2", "usage"],
   ["3", "malformed input"],
   ["4", "unsupported format"],
@@ -98,16 +98,13 @@ export const ENVIRONMENT: readonly Row[] = [
   ["NO_COLOR", "no colour, unless --color always"],
   ["DEQUANTIZER_THREADS", "what -j is where it is not given"],
   ["DQ_LEVEL", "what --level is where it is not given"],
-  ["TMPDIR", "where the native library is unpacked; must allow execution"],
+  ["TMPDIR", "where the native library is unpacked; not noexec"],
 ]
 
 /** The first screen. */
 export function mainHelp(commands: readonly CommandSpec[], paint: Palette): string[] {
   const rows = commands.map(
-    (one): Row => [
-      one.positionals[0]?.choices === undefined ? one.name : `${one.name} <${one.positionals[0].choices.join("|")}>`,
-      one.alias === undefined ? one.summary : `${one.summary} (alias: ${one.alias})`,
-    ],
+    (one): Row => [one.name, one.alias === undefined ? one.summary : `${one.summary} (alias: ${one.alias})`],
   )
   const globals = Object.entries(globalOptions).map(([name, option]) => optionName(name, option).trimStart())
   return [
