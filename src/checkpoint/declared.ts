@@ -13,7 +13,7 @@ import {
   type JsonObject,
   type JsonValue,
 } from "../containers/json.ts"
-import { fileFault, quote } from "../containers/quote.ts"
+import { escapeText, fileFault, quote } from "../containers/quote.ts"
 import type { DeclaredQuantization } from "./checkpoint.ts"
 
 /** Nested configs (`text_config`, `thinker_config.text_config`) that are searched below the top level. */
@@ -34,21 +34,20 @@ export function findDeclared(
   config: DeclaringFile | undefined,
   sideFiles: readonly DeclaringFile[],
 ): DeclaredQuantization | undefined {
-  const declared = (config && fromConfig(config, config.content, "", 0)) ?? firstOf(sideFiles)
-  if (declared !== undefined) {
-    const file = [config, ...sideFiles].find((candidate) => declared.origin.startsWith(`${candidate?.name}`))
-    checkNumbers(declared.settings, file?.path ?? declared.origin, declared.origin, undefined)
-  }
-  return declared
-}
-
-function firstOf(files: readonly DeclaringFile[]): DeclaredQuantization | undefined {
+  const declared = config && fromConfig(config, config.content, "", 0)
+  if (declared !== undefined) return declared
   for (const name of DECLARING_FILES) {
-    const file = files.find((candidate) => candidate.name === name)
-    const declared = file && fromSideFile(file)
-    if (declared !== undefined) return declared
+    const file = sideFiles.find((candidate) => candidate.name === name)
+    const found = file && fromSideFile(file)
+    if (found !== undefined) return found
   }
   return undefined
+}
+
+/** `place` is where in the file the settings stand; "" where they are the file. */
+function declare(file: DeclaringFile, place: string, method: string, settings: JsonObject): DeclaredQuantization {
+  checkNumbers(settings, { path: file.path, place: place === "" ? "file" : place })
+  return { method, origin: place === "" ? file.name : `${file.name}: ${place}`, settings }
 }
 
 function fromConfig(
@@ -58,17 +57,15 @@ function fromConfig(
   depth: number,
 ): DeclaredQuantization | undefined {
   for (const key of ["quantization_config", "compression_config"]) {
-    const settings = objectMember(file, config, key, prefix)
+    const place = prefix + key
+    const settings = objectMember(file, config, key, place)
     // An empty object is what some exporters leave behind when they dequantize.
     if (settings !== undefined && settings.size > 0) {
-      const origin = `${file.name}: ${prefix}${key}`
-      return { method: methodOf(file, settings, config, origin), origin, settings }
+      return declare(file, place, methodOf(file, place, settings, config), settings)
     }
   }
-  const mlx = objectMember(file, config, "quantization", prefix)
-  if (mlx !== undefined && mlx.size > 0) {
-    return { method: "mlx", origin: `${file.name}: ${prefix}quantization`, settings: mlx }
-  }
+  const mlx = config.get("quantization")
+  if (isJsonObject(mlx) && mlx.size > 0) return declare(file, `${prefix}quantization`, "mlx", mlx)
   if (depth === CONFIG_DEPTH_MAX) return undefined
   for (const [key, value] of config) {
     if (!key.endsWith("_config") || !isJsonObject(value)) continue
@@ -78,15 +75,18 @@ function fromConfig(
   return undefined
 }
 
-function objectMember(file: DeclaringFile, config: JsonObject, key: string, prefix: string): JsonObject | undefined {
+function objectMember(file: DeclaringFile, config: JsonObject, key: string, place: string): JsonObject | undefined {
   const value = config.get(key)
   if (value === undefined || value === null) return undefined
   if (isJsonObject(value)) return value
-  throw fileFault(file.path, `${prefix}${key} is not an object`, { expected: "an object", found: describeJson(value) })
+  throw fileFault(file.path, `${escapeText(place)} is not an object`, {
+    expected: "an object",
+    found: describeJson(value),
+  })
 }
 
 /** `quant_method`, or what the other keys say where it is missing. */
-function methodOf(file: DeclaringFile, settings: JsonObject, config: JsonObject, origin: string): string {
+function methodOf(file: DeclaringFile, place: string, settings: JsonObject, config: JsonObject): string {
   const method = settings.get("quant_method")
   if (typeof method === "string" && method !== "") return method.toLowerCase()
   if (method !== undefined && method !== null) {
@@ -97,7 +97,7 @@ function methodOf(file: DeclaringFile, settings: JsonObject, config: JsonObject,
   if (settings.has("config_groups")) return "compressed-tensors"
   if (settings.has("load_in_4bit") || settings.has("load_in_8bit")) return "bitsandbytes"
   if (settings.has("group_size") && settings.has("bits")) return "mlx"
-  throw fileFault(file.path, `${origin.slice(file.name.length + 2)} has no quant_method`, {
+  throw fileFault(file.path, `${escapeText(place)} has no quant_method`, {
     expected: "the name of a method",
     found: "nothing",
   })
@@ -106,40 +106,36 @@ function methodOf(file: DeclaringFile, settings: JsonObject, config: JsonObject,
 function fromSideFile(file: DeclaringFile): DeclaredQuantization | undefined {
   if (file.content.size === 0) return undefined
   if (file.name === "hf_quant_config.json") {
-    const settings = objectMember(file, file.content, "quantization", "")
-    return settings && { method: "modelopt", origin: `${file.name}: quantization`, settings }
+    const settings = objectMember(file, file.content, "quantization", "quantization")
+    return settings && declare(file, "quantization", "modelopt", settings)
   }
   const method = file.content.get("quant_method")
   const fallback = file.name === "quant_config.json" || file.content.has("w_bit") ? "awq" : "gptq"
-  return {
-    method: typeof method === "string" ? method.toLowerCase() : fallback,
-    origin: file.name,
-    settings: file.content,
-  }
+  return declare(file, "", typeof method === "string" ? method.toLowerCase() : fallback, file.content)
 }
 
-/** Sizes by which something is divided later; -1 stands for "the whole row" in the group sizes. */
-const SIZE_KEYS: ReadonlySet<string> = new Set([
-  "group_size",
-  "q_group_size",
-  "blocksize",
-  "block_size",
-  "weight_block_size",
-])
+/** Sizes by which something is divided later. -1 stands for "the whole row" in the group sizes. */
+const GROUP_KEYS: ReadonlySet<string> = new Set(["group_size", "q_group_size"])
+const BLOCK_KEYS: ReadonlySet<string> = new Set(["blocksize", "block_size", "weight_block_size"])
+/** Fractions occur: EXL2 counts bits on average. */
 const BIT_KEYS: ReadonlySet<string> = new Set(["bits", "w_bit", "num_bits"])
 
-function checkNumbers(value: JsonValue, path: string, origin: string, key: string | undefined): void {
+interface Place {
+  readonly path: string
+  readonly place: string
+}
+
+function checkNumbers(value: JsonValue, where: Place, key = ""): void {
   if (isJsonObject(value)) {
-    for (const [name, member] of value) checkNumbers(member, path, origin, name)
+    for (const [name, member] of value) checkNumbers(member, where, name)
   } else if (isJsonArray(value)) {
-    for (const item of value) checkNumbers(item, path, origin, key)
-  } else if (key !== undefined && value !== null && (SIZE_KEYS.has(key) || BIT_KEYS.has(key))) {
+    for (const item of value) checkNumbers(item, where, key)
+  } else if (value !== null && (GROUP_KEYS.has(key) || BLOCK_KEYS.has(key) || BIT_KEYS.has(key))) {
     const number = value instanceof JsonNumber ? Number(value.text) : Number.NaN
-    const size = SIZE_KEYS.has(key)
-    const valid = size ? Number.isSafeInteger(number) && (number > 0 || number === -1) : number > 0
-    if (valid) return
-    const expected = size ? "a positive integer" : "a positive number"
-    const place = origin.replace(/^[^:]*: /, "")
-    throw fileFault(path, `${place} has a wrong ${quote(key)}`, { expected, found: describeJson(value) })
+    const valid = number > 0 || (number === -1 && GROUP_KEYS.has(key))
+    if (valid && (BIT_KEYS.has(key) || Number.isSafeInteger(number))) return
+    const expected = BIT_KEYS.has(key) ? "a positive number" : "a positive integer"
+    const what = `${escapeText(where.place)} has a wrong ${quote(key)}`
+    throw fileFault(where.path, what, { expected, found: describeJson(value) })
   }
 }

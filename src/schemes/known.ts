@@ -35,7 +35,7 @@ export const KNOWN_FORMATS: readonly KnownFormat[] = [
     partnerDtypes: ["F8_E4M3"],
   },
   { title: "MXFP4 (Quark, modelopt)", anchor: ".weight", dtypes: ["U8"], partners: SCALE_NAMES, partnerDtypes: E8M0 },
-  { title: "MXFP6 (compressed-tensors)", anchor: ".weight_packed", dtypes: ["U8"] },
+  { title: "MXFP6 or another packed format of compressed-tensors", anchor: ".weight_packed", dtypes: ["U8"] },
   { title: "integers packed by compressed-tensors", anchor: ".weight_packed" },
   { title: "sparse weights (2:4)", anchor: ".compressed", partners: [".bitmask"], hint: OTHER_FORM },
   { title: "MXFP8", anchor: ".weight", dtypes: FP8, partners: SCALE_NAMES, partnerDtypes: E8M0 },

@@ -1,0 +1,285 @@
+/** Files that are valid safetensors and hold quantized tensors whose parts are missing, do not fit, or are of no supported format. */
+import { writeFileSync } from "node:fs"
+import { join } from "node:path"
+import type { BrokenInput } from "./broken.ts"
+import { safetensorsBytes, tensor } from "./checkpoints.ts"
+
+export type Entry = readonly [name: string, dtype: string, shape: readonly number[]]
+
+const BYTES: Readonly<Record<string, number>> = { F8_E4M3: 1, F8_E5M2: 1, F8_E8M0: 1, U8: 1, I8: 1, I16: 2, F4: 0.5 }
+
+function bytesOf([name, dtype, shape]: Entry, seed: number) {
+  const count = shape.reduce((product, size) => product * size, 1)
+  const bytes = BYTES[dtype]
+  if (bytes === undefined) return tensor(name, dtype, shape, seed)
+  return { name, dtype, shape, bytes: new Uint8Array(count * bytes).fill(0x38) }
+}
+
+export function fileOf(...entries: readonly Entry[]): Uint8Array {
+  return safetensorsBytes(entries.map(bytesOf))
+}
+
+function weights(
+  name: string,
+  exitCode: 3 | 4,
+  says: RegExp,
+  entries: readonly Entry[],
+  config?: unknown,
+): BrokenInput {
+  return {
+    name,
+    exitCode,
+    says,
+    build: (folder) => {
+      const path = join(folder, "model.safetensors")
+      writeFileSync(path, fileOf(...entries))
+      if (config !== undefined) writeFileSync(join(folder, "config.json"), JSON.stringify(config))
+      return path
+    },
+  }
+}
+
+const BLOCKS: Entry = ["m.gate_up_proj_blocks", "U8", [2, 6, 3, 16]]
+const SCALES: Entry = ["m.gate_up_proj_scales", "U8", [2, 6, 3]]
+const ORIGINAL_BLOCKS: Entry = ["block.0.mlp.mlp1_weight.blocks", "U8", [2, 6, 3, 16]]
+const ORIGINAL_SCALES: Entry = ["block.0.mlp.mlp1_weight.scales", "U8", [2, 6, 3]]
+const PACKED: Entry = ["m.q.weight_packed", "U8", [8, 32]]
+const PACKED_SCALES: Entry = ["m.q.weight_scale", "U8", [8, 2]]
+
+function changed([name]: Entry, dtype: string, shape: readonly number[]): Entry {
+  return [name, dtype, shape]
+}
+
+const gptOss: readonly BrokenInput[] = [
+  weights("codes without scales", 3, /"m.gate_up_proj_blocks": MXFP4 codes without scales/, [BLOCKS]),
+  weights("original codes without scales", 3, /MXFP4 codes without scales/, [ORIGINAL_BLOCKS]),
+  weights("scales without codes", 3, /"m.gate_up_proj_scales": MXFP4 scales without codes/, [SCALES]),
+  weights("original scales without codes", 3, /MXFP4 scales without codes/, [ORIGINAL_SCALES]),
+  weights("codes and scales of two namings", 3, /without scales/, [BLOCKS, ["m.gate_up_proj.scales", "U8", [2, 6, 3]]]),
+  weights("a group too few", 3, /scales have the wrong shape \(expected \[2, 6, 3\], found \[2, 6, 2\]\)/, [
+    BLOCKS,
+    changed(SCALES, "U8", [2, 6, 2]),
+  ]),
+  weights("an expert too many", 3, /scales have the wrong shape/, [BLOCKS, changed(SCALES, "U8", [3, 6, 3])]),
+  weights("scales of another rank", 3, /scales have the wrong shape/, [BLOCKS, changed(SCALES, "U8", [36])]),
+  weights("ragged last block", 3, /codes have the wrong shape.*found \[2, 6, 3, 15\]/, [
+    changed(BLOCKS, "U8", [2, 6, 3, 15]),
+    SCALES,
+  ]),
+  weights("codes of rank 2", 3, /codes have the wrong shape/, [
+    changed(BLOCKS, "U8", [36, 16]),
+    changed(SCALES, "U8", [36]),
+  ]),
+  weights("scales in F32", 3, /scales have the wrong dtype \(expected U8 or F8_E8M0, found F32\)/, [
+    BLOCKS,
+    changed(SCALES, "F32", [2, 6, 3]),
+  ]),
+  weights("codes in I8", 3, /codes have the wrong dtype \(expected U8, found I8\)/, [
+    changed(BLOCKS, "I8", [2, 6, 3, 16]),
+    SCALES,
+  ]),
+  weights("codes in BF16", 3, /codes have the wrong dtype/, [changed(BLOCKS, "BF16", [2, 6, 3, 16]), SCALES]),
+  weights("no groups", 3, /without values/, [changed(BLOCKS, "U8", [2, 6, 0, 16]), changed(SCALES, "U8", [2, 6, 0])]),
+]
+
+const ct = (settings: Record<string, unknown>) => ({
+  quantization_config: { quant_method: "compressed-tensors", format: "mxfp4-pack-quantized", ...settings },
+})
+
+const compressedTensors: readonly BrokenInput[] = [
+  weights("packed codes without scales", 3, /"m.q.weight_packed": packed codes without scales/, [PACKED]),
+  weights("packed scales without codes", 3, /"m.q.weight_scale": scales without codes/, [PACKED_SCALES]),
+  weights(
+    "packed, a group too many",
+    3,
+    /scales have the wrong shape/,
+    [PACKED, changed(PACKED_SCALES, "U8", [8, 3])],
+    ct({}),
+  ),
+  weights(
+    "packed, ragged last group",
+    3,
+    /codes have the wrong shape/,
+    [changed(PACKED, "U8", [8, 24]), changed(PACKED_SCALES, "U8", [8, 2])],
+    ct({}),
+  ),
+  weights(
+    "packed, scales in BF16",
+    3,
+    /scales have the wrong dtype/,
+    [PACKED, changed(PACKED_SCALES, "BF16", [8, 2])],
+    ct({}),
+  ),
+  weights(
+    "packed, declared group of 16",
+    3,
+    /another group size than MXFP4 has \(expected 32, found 16\)/,
+    [PACKED, PACKED_SCALES],
+    ct({ config_groups: { g: { weights: { group_size: 16 } } } }),
+  ),
+]
+
+const names: readonly BrokenInput[] = [
+  weights("two weights of one name", 3, /gives the dense name "m.gate_up_proj", which is taken/, [
+    BLOCKS,
+    SCALES,
+    ["m.gate_up_proj.blocks", "U8", [2, 6, 3, 16]],
+    ["m.gate_up_proj.scales", "U8", [2, 6, 3]],
+  ]),
+  weights("a weight called like a dense tensor", 3, /gives the dense name "m.q.weight", which is taken/, [
+    PACKED,
+    PACKED_SCALES,
+    ["m.q.weight", "BF16", [8, 64]],
+  ]),
+  weights("a weight called __metadata__", 3, /name that is not possible/, [
+    ["__metadata___blocks", "U8", [1, 1, 1, 16]],
+    ["__metadata___scales", "U8", [1, 1, 1]],
+  ]),
+  weights("loose int8 matrix", 3, /I8 codes without scales/, [["m.q.weight", "I8", [8, 8]]]),
+  weights("loose E8M0 tensor", 3, /E8M0 scales without codes/, [["m.q.s", "F8_E8M0", [8, 8]]]),
+  weights("loose scales", 3, /part of a quantized weight without its codes/, [["m.q.weight_scale_inv", "F32", [1, 1]]]),
+]
+
+const unsupported = (title: string, says: RegExp, ...entries: readonly Entry[]) =>
+  weights(`unsupported ${title}`, 4, says, entries)
+
+const W = (dtype: string, shape: readonly number[] = [64, 64]): Entry => ["m.q.weight", dtype, shape]
+const part = (suffix: string, dtype: string, shape: readonly number[]): Entry => [`m.q${suffix}`, dtype, shape]
+
+const known: readonly BrokenInput[] = [
+  unsupported(
+    "FP8 block",
+    /"m.q.weight": FP8 is not supported/,
+    W("F8_E4M3"),
+    part(".weight_scale_inv", "F32", [1, 1]),
+  ),
+  unsupported(
+    "FP8 tensor",
+    /FP8 is not supported/,
+    W("F8_E5M2"),
+    part(".weight_scale", "F32", []),
+    part(".input_scale", "F32", []),
+  ),
+  unsupported("FP8 without scale", /FP8 is not supported/, W("F8_E4M3")),
+  unsupported("FP8 DeepSeek-V4", /MXFP8 is not supported/, W("F8_E4M3"), part(".scale", "F8_E8M0", [1, 1])),
+  unsupported("FP8 Mistral", /FP8 is not supported/, W("F8_E4M3"), part(".qscale_weight", "F32", [])),
+  unsupported("FP4 DeepSeek-V4", /FP4 experts/, W("I8", [64, 32]), part(".scale", "F8_E8M0", [64, 2])),
+  unsupported("MXFP8", /MXFP8 is not supported/, W("F8_E4M3"), part(".weight_scale", "U8", [64, 2])),
+  unsupported(
+    "NVFP4 modelopt",
+    /NVFP4 \(modelopt\)/,
+    W("U8", [64, 32]),
+    part(".weight_scale", "F8_E4M3", [64, 4]),
+    part(".weight_scale_2", "F32", []),
+  ),
+  unsupported(
+    "NVFP4 compressed-tensors",
+    /NVFP4 \(compressed-tensors\)/,
+    part(".weight_packed", "U8", [64, 32]),
+    part(".weight_scale", "F8_E4M3", [64, 4]),
+    part(".weight_global_scale", "F32", [1]),
+  ),
+  unsupported(
+    "NVFP4 with U8 scales",
+    /NVFP4 \(compressed-tensors\)/,
+    part(".weight_packed", "U8", [64, 32]),
+    part(".weight_scale", "U8", [64, 2]),
+    part(".weight_global_scale", "F32", [1]),
+  ),
+  unsupported(
+    "NVFP4 without global scale",
+    /NVFP4 is not supported/,
+    part(".weight_packed", "U8", [64, 32]),
+    part(".weight_scale", "F8_E4M3", [64, 4]),
+  ),
+  unsupported("MXFP4 Quark", /Quark/, W("U8", [64, 32]), part(".weight_scale", "U8", [64, 2])),
+  unsupported("MXFP6", /MXFP6/, part(".weight_packed", "U8", [64, 48]), part(".weight_scale", "U8", [64, 2])),
+  unsupported(
+    "pack-quantized",
+    /packed by compressed-tensors/,
+    part(".weight_packed", "I32", [64, 8]),
+    part(".weight_scale", "BF16", [64, 2]),
+    part(".weight_shape", "I64", [2]),
+  ),
+  unsupported("int8", /"m.q.weight": int8 is not supported/, W("I8"), part(".weight_scale", "BF16", [64, 1])),
+  unsupported("bitsandbytes int8", /bitsandbytes int8/, W("I8"), part(".SCB", "F32", [64])),
+  unsupported(
+    "bitsandbytes NF4",
+    /bitsandbytes 4-bit/,
+    W("U8", [2048, 1]),
+    part(".weight.absmax", "F32", [64]),
+    part(".weight.quant_map", "F32", [16]),
+  ),
+  unsupported(
+    "bitsandbytes NF4 in BF16",
+    /bitsandbytes 4-bit/,
+    W("BF16", [1024, 1]),
+    part(".weight.quant_state.bitsandbytes__nf4", "U8", [90]),
+  ),
+  unsupported(
+    "GPTQ",
+    /GPTQ is not supported/,
+    part(".qweight", "I32", [8, 64]),
+    part(".qzeros", "I32", [1, 8]),
+    part(".scales", "F16", [1, 64]),
+    part(".g_idx", "I32", [64]),
+  ),
+  unsupported(
+    "AWQ",
+    /GPTQ or AWQ is not supported/,
+    part(".qweight", "I32", [64, 8]),
+    part(".qzeros", "I32", [1, 8]),
+    part(".scales", "F16", [1, 64]),
+  ),
+  unsupported(
+    "AWQ GEMV-fast",
+    /GPTQ or AWQ/,
+    part(".qweight", "I16", [16, 64]),
+    part(".qzeros", "F16", [8, 64]),
+    part(".scales", "F16", [8, 64]),
+  ),
+  unsupported(
+    "MLX affine",
+    /MLX is not supported/,
+    W("U32", [64, 8]),
+    part(".scales", "BF16", [64, 1]),
+    part(".biases", "BF16", [64, 1]),
+  ),
+  unsupported("MLX mxfp4", /MLX is not supported/, W("U32", [64, 8]), part(".scales", "U8", [64, 2])),
+  unsupported("BitNet", /BitNet is not supported/, W("U8", [16, 64]), part(".weight_scale", "BF16", [1])),
+  unsupported("HQQ", /HQQ is not supported/, part(".W_q", "U8", [32, 64]), part(".scale", "F16", [64, 1])),
+  unsupported("EXL3", /EXL3 is not supported/, part(".trellis", "I16", [4, 4, 48])),
+  unsupported(
+    "AQLM",
+    /AQLM is not supported/,
+    part(".codes", "I8", [8, 8, 1]),
+    part(".codebooks", "F16", [1, 256, 1, 8]),
+  ),
+  unsupported("pre_quant_scale", /pre_quant_scale/, PACKED, PACKED_SCALES, part(".pre_quant_scale", "BF16", [64])),
+  unsupported("F4", /FP4 is not supported/, W("F4")),
+  weights(
+    "unknown declared method",
+    4,
+    /"x.codes2": may be quantized as config.json: quantization_config declares: "newq"/,
+    [["x.codes2", "I32", [4, 4]]],
+    {
+      quantization_config: { quant_method: "newq" },
+    },
+  ),
+  weights(
+    "declared format of compressed-tensors",
+    4,
+    /"m.q.weight_packed": .* is not supported/,
+    [PACKED, PACKED_SCALES],
+    {
+      quantization_config: { quant_method: "compressed-tensors", format: "nvfp4-pack-quantized" },
+    },
+  ),
+]
+
+export const brokenWeights: readonly BrokenInput[] = [...gptOss, ...compressedTensors, ...names, ...known].map(
+  (input) => ({
+    ...input,
+    name: `weights: ${input.name}`,
+  }),
+)
