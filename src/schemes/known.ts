@@ -1,6 +1,7 @@
 /**
  * Quantized tensors that are recognised and not supported. A quantized tensor must never pass for a dense one, so each way
- * of storing codes has a row here until a scheme takes it over (and its row out). The first row that fits decides.
+ * of storing codes has a row here until a scheme takes it over (and its row out). The first row that fits decides,
+ * those that fit every name after all others.
  */
 import type { StoredTensor } from "../containers/container.ts"
 import type { Dtype } from "../containers/dtype.ts"
@@ -10,7 +11,7 @@ export interface KnownFormat {
   readonly title: string
   /** What to use instead, where support is not to be expected. */
   readonly hint?: string
-  /** End of the name of the tensor that holds the codes; the empty one fits every name. */
+  /** Last part of the name of the tensor that holds the codes, with its dot; the empty one fits every name. */
   readonly anchor: string
   readonly dtypes?: readonly Dtype[]
   /** Ends of names of which one must be there beside the anchor, in the place of `anchor`. */
@@ -35,6 +36,8 @@ export const KNOWN_FORMATS: readonly KnownFormat[] = [
     partnerDtypes: ["F8_E4M3"],
   },
   { title: "MXFP4 (Quark, modelopt)", anchor: ".weight", dtypes: ["U8"], partners: SCALE_NAMES, partnerDtypes: E8M0 },
+  { title: "packed weights with zero points", anchor: ".weight_zero_point", partners: [".weight_packed"] },
+  { title: "packed weights in activation order", anchor: ".weight_g_idx", partners: [".weight_packed"] },
   { title: "MXFP6 or another packed format of compressed-tensors", anchor: ".weight_packed", dtypes: ["U8"] },
   { title: "integers packed by compressed-tensors", anchor: ".weight_packed" },
   { title: "sparse weights (2:4)", anchor: ".compressed", partners: [".bitmask"], hint: OTHER_FORM },
@@ -68,10 +71,16 @@ export const KNOWN_FORMATS: readonly KnownFormat[] = [
   { title: "Marlin", anchor: ".B", dtypes: ["I32"], partners: [".s"], hint: OTHER_FORM },
 ]
 
+const FORMATS_BY_ANCHOR = Map.groupBy(KNOWN_FORMATS, (format) => format.anchor)
+
+/** The last part of a name with its dot. Every anchor is one, so that a lookup replaces a walk over the table. */
+function lastPart(name: string): string {
+  return name.slice(Math.max(0, name.lastIndexOf(".")))
+}
+
 /** The format of which `tensor` holds codes; undefined for a dense tensor and for one that only belongs to codes. */
 export function knownFormat(tensor: StoredTensor, context: MatchContext): KnownFormat | undefined {
-  return KNOWN_FORMATS.find((format) => {
-    if (!tensor.name.endsWith(format.anchor)) return false
+  const fits = (format: KnownFormat): boolean => {
     if (format.dtypes !== undefined && !format.dtypes.includes(tensor.dtype)) return false
     if (format.partners === undefined) return true
     const module = tensor.name.slice(0, tensor.name.length - format.anchor.length)
@@ -79,24 +88,26 @@ export function knownFormat(tensor: StoredTensor, context: MatchContext): KnownF
       const partner = context.tensor(module + suffix)
       return partner !== undefined && (format.partnerDtypes?.includes(partner.dtype) ?? true)
     })
-  })
+  }
+  const named = FORMATS_BY_ANCHOR.get(lastPart(tensor.name))?.find(fits)
+  return named ?? FORMATS_BY_ANCHOR.get("")?.find(fits)
 }
 
-/** Ends of names that only parts of a quantized weight have. Left over, they mean that its codes are missing. */
-const PART_NAMES = [
+/** Last parts of names that only parts of a quantized weight have. Left over, they mean that its codes are missing. */
+const PART_NAMES: ReadonlySet<string> = new Set([
   ".weight_scale",
   ".weight_scale_inv",
   ".weight_scale_2",
   ".weight_global_scale",
   ".weight_zero_point",
   ".weight_g_idx",
-  ".weight.absmax",
-  ".weight.quant_map",
-  ".weight.nested_absmax",
+  ".absmax",
+  ".quant_map",
+  ".nested_absmax",
   ".qscale_weight",
   ".qzeros",
   ".SCB",
-]
+])
 
 /** Whole-number dtypes wide enough for codes. Masks are BOOL; position ids and the like are I64. */
 const CODE_DTYPES: readonly Dtype[] = ["U8", "I8", "U16", "I16", "U32", "I32", "U64"]
@@ -106,7 +117,7 @@ const CODE_DTYPES: readonly Dtype[] = ["U8", "I8", "U16", "I16", "U32", "I32", "
  * matrix of whole numbers called `weight`.
  */
 export function loosePart(tensor: StoredTensor): string | undefined {
-  if (PART_NAMES.some((suffix) => tensor.name.endsWith(suffix))) return "part of a quantized weight without its codes"
+  if (PART_NAMES.has(lastPart(tensor.name))) return "part of a quantized weight without its codes"
   if (tensor.dtype === "F8_E8M0") return "E8M0 scales without codes"
   if (isLooseCode(tensor)) return `${tensor.dtype} codes without scales`
   return undefined
@@ -121,8 +132,8 @@ export function mayBeCodes({ dtype, shape }: StoredTensor): boolean {
   return CODE_DTYPES.includes(dtype) && shape.length >= 2
 }
 
-/** Ends of names of tensors that belong to a quantized model's run time, such as ranges of activations and of the KV cache. */
-const RUNTIME_NAMES = [
+/** Last parts of names of tensors that belong to a quantized model's run time, such as ranges of activations and of the KV cache. */
+const RUNTIME_NAMES: ReadonlySet<string> = new Set([
   ".input_scale",
   ".input_global_scale",
   ".input_zero_point",
@@ -133,9 +144,9 @@ const RUNTIME_NAMES = [
   ".v_scale",
   ".kv_scale",
   ".weight_shape",
-]
+])
 
 /** Whether a dense form of a quantized checkpoint has no use for the tensor. Such tensors are scalars or short vectors. */
 export function isRuntimeTensor({ name, shape }: StoredTensor): boolean {
-  return shape.length <= 1 && RUNTIME_NAMES.some((suffix) => name.endsWith(suffix))
+  return shape.length <= 1 && RUNTIME_NAMES.has(lastPart(name))
 }

@@ -6,7 +6,16 @@ import { safetensorsBytes, tensor } from "./checkpoints.ts"
 
 export type Entry = readonly [name: string, dtype: string, shape: readonly number[]]
 
-const BYTES: Readonly<Record<string, number>> = { F8_E4M3: 1, F8_E5M2: 1, F8_E8M0: 1, U8: 1, I8: 1, I16: 2, F4: 0.5 }
+const BYTES: Readonly<Record<string, number>> = {
+  F8_E4M3: 1,
+  F8_E5M2: 1,
+  F8_E8M0: 1,
+  U8: 1,
+  I8: 1,
+  I16: 2,
+  F4: 0.5,
+  F6_E2M3: 0.75,
+}
 
 function bytesOf([name, dtype, shape]: Entry, seed: number) {
   const count = shape.reduce((product, size) => product * size, 1)
@@ -256,6 +265,15 @@ const known: readonly BrokenInput[] = [
     part(".codebooks", "F16", [1, 256, 1, 8]),
   ),
   unsupported("pre_quant_scale", /pre_quant_scale/, PACKED, PACKED_SCALES, part(".pre_quant_scale", "BF16", [64])),
+  unsupported(
+    "zero points of MXFP4",
+    /zero points is not/,
+    PACKED,
+    PACKED_SCALES,
+    part(".weight_zero_point", "U8", [8, 2]),
+  ),
+  unsupported("activation order", /activation order/, PACKED, PACKED_SCALES, part(".weight_g_idx", "I32", [64])),
+  unsupported("F6", /FP6 is not supported/, W("F6_E2M3")),
   unsupported("F4", /FP4 is not supported/, W("F4")),
   weights(
     "unknown declared method",
