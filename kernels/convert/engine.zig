@@ -1,0 +1,161 @@
+//! What the workers of a job share, and the order of a job's work: look at the sources, create (or look at) the targets, let
+//! the workers run, clean up.
+const std = @import("std");
+const abi = @import("../abi.zig");
+const dispatch = @import("../dispatch.zig");
+const memory = @import("../machine/memory.zig");
+const pool = @import("../machine/pool.zig");
+const topology = @import("../machine/topology.zig");
+const table = @import("../table.zig");
+const fault_file = @import("fault.zig");
+const guard = @import("guard.zig");
+const worker_file = @import("worker.zig");
+const Fault = fault_file.Fault;
+const Plan = @import("plan.zig").Plan;
+const Setup = @import("setup.zig").Setup;
+const SourceFile = @import("source.zig").SourceFile;
+const TargetFile = @import("target.zig").TargetFile;
+
+const FileState = union(abi.FileRole) { source: SourceFile, target: TargetFile };
+
+pub const Engine = struct {
+    gpa: std.mem.Allocator,
+    plan: Plan,
+    setup: Setup,
+    kind: abi.JobKind,
+    functions: *const table.Table,
+    files: []FileState,
+    watches: []guard.Watch,
+    guarded: guard.Group,
+    placements: []topology.Placement,
+    cursor: pool.Cursor,
+    budget: memory.Budget,
+    stop: fault_file.Stop = .{},
+    bytes_done: std.atomic.Value(u64) = .init(0),
+    bytes_total: u64 = 0,
+    step_current: std.atomic.Value(u32) = .init(abi.none),
+    tally_mutex: std.Thread.Mutex = .{},
+    tally: worker_file.Tally = .{},
+    thread_count: u32 = 0,
+
+    /// Takes over `plan` and `setup` when it succeeds. The engine must not be moved: files point into it.
+    pub fn init(
+        engine: *Engine,
+        gpa: std.mem.Allocator,
+        plan: Plan,
+        setup: Setup,
+        options: *const abi.JobOptions,
+        machine: topology.Topology,
+    ) error{OutOfMemory}!void {
+        const placements = try machine.place(gpa, setup.thread_count);
+        errdefer gpa.free(placements);
+        var cursor: pool.Cursor = try .init(gpa, setup.itemCount(), placements);
+        errdefer cursor.deinit(gpa);
+        const watches = try gpa.alloc(guard.Watch, plan.files.len);
+        errdefer gpa.free(watches);
+        @memset(watches, .{});
+        const files = try gpa.alloc(FileState, plan.files.len);
+        engine.* = .{
+            .gpa = gpa,
+            .plan = plan,
+            .setup = setup,
+            .kind = options.kind,
+            .functions = if (options.kind == .verify) dispatch.scalar else dispatch.active(),
+            .files = files,
+            .watches = watches,
+            .guarded = .{ .watches = watches },
+            .placements = placements,
+            .cursor = cursor,
+            .budget = .init(options.memory_max),
+        };
+        for (files, plan.files, 0..) |*state, *file, i| {
+            const index: u32 = @intCast(i);
+            state.* = switch (file.role) {
+                .source => .{ .source = .init(index, plan.path(i), file, &watches[i], &engine.stop) },
+                .target => .{ .target = .init(index, plan.path(i), file, options, &engine.stop) },
+            };
+        }
+        for (plan.steps, 0..) |*step, i| engine.countStep(step, i);
+    }
+
+    pub fn deinit(engine: *Engine) void {
+        const gpa = engine.gpa;
+        engine.cursor.deinit(gpa);
+        gpa.free(engine.placements);
+        gpa.free(engine.files);
+        gpa.free(engine.watches);
+        engine.setup.deinit(gpa);
+        engine.plan.deinit(gpa);
+        engine.* = undefined;
+    }
+
+    pub fn source(engine: *Engine, file: u32) *SourceFile {
+        return &engine.files[file].source;
+    }
+
+    pub fn target(engine: *Engine, file: u32) *TargetFile {
+        return &engine.files[file].target;
+    }
+
+    /// How many items need each file, and how many bytes there are to do.
+    fn countStep(engine: *Engine, step: *const abi.Step, index: usize) void {
+        const items = engine.setup.itemsOf(index);
+        _ = engine.target(step.target_file).items_left.fetchAdd(items, .monotonic);
+        for (0..step.source_count) |i| {
+            if (!worker_file.isFirstUse(step, i)) continue;
+            _ = engine.source(step.sources[i].file).items_left.fetchAdd(items, .monotonic);
+        }
+        engine.bytes_total += engine.setup.stepBytes(engine.plan, index);
+    }
+
+    /// Does all the work. The fault, if there is one, is in `stop`.
+    pub fn run(engine: *Engine) void {
+        const mapped = engine.setup.io == .mmap;
+        if (mapped) guard.add(&engine.guarded);
+        engine.work() catch {};
+        for (engine.files) |*state| switch (state.*) {
+            .source => |*file| file.deinit(),
+            .target => |*file| file.deinit(engine.stop.first == null),
+        };
+        if (mapped) guard.remove(&engine.guarded);
+    }
+
+    fn work(engine: *Engine) fault_file.Error!void {
+        for (engine.files) |*state| switch (state.*) {
+            .source => |*file| try file.probe(),
+            .target => {},
+        };
+        for (engine.files, 0..) |*state, i| switch (state.*) {
+            .source => {},
+            .target => |*file| {
+                if (engine.stop.isRequested()) return error.Fault;
+                if (engine.kind == .convert) try file.create(engine.plan.head(i)) else try file.checkHead(engine.plan.head(i));
+            },
+        };
+        engine.thread_count = pool.run(engine.gpa, engine.placements, engine, runWorker) catch |err| switch (err) {
+            error.OutOfMemory => return engine.stop.fail(.{ .status = .out_of_memory }),
+            else => return engine.stop.fail(.{
+                .status = .io,
+                .operation = .thread,
+                .errno = @intFromEnum(std.os.linux.E.AGAIN),
+            }),
+        };
+        if (engine.stop.isRequested()) return error.Fault;
+        std.debug.assert(engine.bytes_done.load(.monotonic) == engine.bytes_total);
+    }
+
+    fn runWorker(engine: *Engine, index: u32) void {
+        var worker = worker_file.Worker.init(engine, engine.placements[index].node) catch |err| {
+            const status: abi.Status = switch (err) {
+                error.OutOfMemory => .out_of_memory,
+                error.BudgetExceeded => .memory_limit,
+            };
+            return engine.stop.fail(.{ .status = status }) catch {};
+        };
+        defer worker.deinit();
+        worker.run();
+        engine.tally_mutex.lock();
+        defer engine.tally_mutex.unlock();
+        engine.tally.merge(worker.tally);
+    }
+};

@@ -1,0 +1,200 @@
+//! What a job decides before it starts: threads, I/O mode, how each step is cut, and the buffers of a worker. A pure
+//! function of the plan, the options and the number of cores, so that `dq_job_measure` and the job itself agree.
+const std = @import("std");
+const abi = @import("../abi.zig");
+const memory = @import("../machine/memory.zig");
+const tiles = @import("tiles.zig");
+const plan_file = @import("plan.zig");
+const Plan = plan_file.Plan;
+
+/// Half of a typical second-level cache: what is decoded is still there when it is written.
+const output_bytes_wanted = 256 << 10;
+/// Holds one expert of gpt-oss (8.8 MB), so that read mode reads it once.
+const input_bytes_wanted = 16 << 20;
+const output_bytes_min = 4 << 10;
+const input_bytes_min = 64 << 10;
+
+pub const thread_count_max = 4096;
+
+/// Sizes of the parts of one worker's memory, in the order in which they stand there.
+pub const Buffers = struct {
+    output: u64 = 0,
+    /// Verify: what the target file holds.
+    compare: u64 = 0,
+    scratch: u64 = 0,
+    input: u64 = 0,
+
+    pub fn total(buffers: Buffers) u64 {
+        var sum: u64 = 0;
+        inline for (@typeInfo(Buffers).@"struct".fields) |field| sum += memory.charged(@field(buffers, field.name));
+        return sum;
+    }
+};
+
+pub const Setup = struct {
+    thread_count: u32,
+    io: abi.IoMode,
+    cuts: []tiles.Cut,
+    /// Number of items before each step, and of all steps at the end.
+    item_begins: []u64,
+    buffers: Buffers,
+    /// verify: tiles of each step that are compared; 0: all.
+    sample_tiles: u32,
+
+    pub fn init(
+        gpa: std.mem.Allocator,
+        plan: Plan,
+        options: *const abi.JobOptions,
+        core_count: u32,
+    ) error{ OutOfMemory, MemoryLimit }!Setup {
+        var setup: Setup = .{
+            .thread_count = @min(thread_count_max, if (options.thread_count == 0) core_count else options.thread_count),
+            .io = if (options.io == .auto) .mmap else options.io,
+            .cuts = try gpa.alloc(tiles.Cut, plan.steps.len),
+            .item_begins = &.{},
+            .buffers = .{},
+            .sample_tiles = if (options.kind == .verify) options.sample_tiles else 0,
+        };
+        errdefer gpa.free(setup.cuts);
+        setup.item_begins = try gpa.alloc(u64, plan.steps.len + 1);
+        errdefer gpa.free(setup.item_begins);
+
+        var limits: tiles.Limits = .{ .output_bytes = output_bytes_wanted, .input_bytes = input_bytes_wanted };
+        while (true) {
+            setup.cutAll(plan, options.kind, limits);
+            if (setup.memoryBytes() <= options.memory_max) break;
+            // Smaller buffers cost a little speed, fewer threads cost much.
+            if (limits.input_bytes > input_bytes_min and setup.buffers.input > 0) {
+                limits.input_bytes /= 2;
+            } else if (limits.output_bytes > output_bytes_min) {
+                limits.output_bytes /= 2;
+            } else if (setup.thread_count > 1) {
+                setup.thread_count = @intCast(@max(1, @min(
+                    setup.thread_count - 1,
+                    options.memory_max / setup.buffers.total(),
+                )));
+            } else return error.MemoryLimit;
+        }
+        return setup;
+    }
+
+    pub fn deinit(setup: *Setup, gpa: std.mem.Allocator) void {
+        gpa.free(setup.cuts);
+        gpa.free(setup.item_begins);
+        setup.* = undefined;
+    }
+
+    fn cutAll(setup: *Setup, plan: Plan, kind: abi.JobKind, limits: tiles.Limits) void {
+        var buffers: Buffers = .{};
+        var items: u64 = 0;
+        for (plan.steps, setup.cuts, setup.item_begins[0..plan.steps.len]) |*step, *cut, *begin| {
+            cut.* = tiles.cut(step, setup.io, limits, setup.thread_count);
+            begin.* = items;
+            items += setup.stepItems(step, cut.*);
+            // Mapped bytes that are only copied go from the map to the target.
+            const copies = step.codec == .copy and kind == .convert;
+            if (!copies) buffers.output = @max(buffers.output, cut.output_bytes);
+            if (kind == .verify) buffers.compare = @max(buffers.compare, cut.output_bytes);
+            buffers.scratch = @max(buffers.scratch, cut.scratch_bytes);
+            buffers.input = @max(buffers.input, cut.input_bytes);
+        }
+        setup.item_begins[plan.steps.len] = items;
+        setup.buffers = buffers;
+        setup.thread_count = @intCast(std.math.clamp(items, 1, setup.thread_count));
+    }
+
+    pub fn memoryBytes(setup: Setup) u64 {
+        return setup.thread_count * memory.charged(@max(setup.buffers.total(), 1));
+    }
+
+    pub fn itemCount(setup: Setup) u64 {
+        return setup.item_begins[setup.cuts.len];
+    }
+
+    /// Items of one step: the sampled tiles one by one, or all of them as they were cut.
+    fn stepItems(setup: Setup, step: *const abi.Step, cut: tiles.Cut) u64 {
+        const count = cut.tileCount(step);
+        if (setup.sampleCount(count)) |sample| return sample;
+        return cut.itemCount(step);
+    }
+
+    /// How many of `count` tiles are compared, where it is not all.
+    fn sampleCount(setup: Setup, count: u64) ?u64 {
+        // The first and the last tile are two.
+        const wanted = @max(2, setup.sample_tiles);
+        return if (setup.sample_tiles == 0 or wanted >= count) null else wanted;
+    }
+
+    /// Tiles that the job works on.
+    pub fn tileCount(setup: Setup, plan: Plan) u64 {
+        var sum: u64 = 0;
+        for (plan.steps, setup.cuts) |*step, cut| {
+            const count = cut.tileCount(step);
+            sum += setup.sampleCount(count) orelse count;
+        }
+        return sum;
+    }
+
+    /// Bytes of the target that the job writes or compares for a step.
+    pub fn stepBytes(setup: Setup, plan: Plan, index: usize) u64 {
+        const step = &plan.steps[index];
+        const cut = setup.cuts[index];
+        if (setup.sampleCount(cut.tileCount(step)) == null) return step.target_size;
+        var sum: u64 = 0;
+        for (setup.item_begins[index]..setup.item_begins[index + 1]) |number| {
+            const one = setup.item(plan, number);
+            sum += cut.tile(step, one.batch, one.tile_begin).elements() * plan_file.elementSize(step.dtype);
+        }
+        return sum;
+    }
+
+    pub const Item = struct {
+        step: u32,
+        batch: u64,
+        /// Tiles of the matrix.
+        tile_begin: u64,
+        tile_end: u64,
+    };
+
+    pub fn item(setup: Setup, plan: Plan, index: u64) Item {
+        const step_index = setup.stepOf(index);
+        const step = &plan.steps[step_index];
+        const cut = setup.cuts[step_index];
+        const within = index - setup.item_begins[step_index];
+        const tile_count = cut.tileCount(step);
+        if (setup.sampleCount(tile_count)) |sample| {
+            const number: u64 = @intCast(@as(u128, within) * (tile_count - 1) / (sample - 1));
+            const begin = number % cut.matrixTiles();
+            return .{
+                .step = step_index,
+                .batch = number / cut.matrixTiles(),
+                .tile_begin = begin,
+                .tile_end = begin + 1,
+            };
+        }
+        const begin = within % cut.matrixItems() * cut.item_tiles;
+        return .{
+            .step = step_index,
+            .batch = within / cut.matrixItems(),
+            .tile_begin = begin,
+            .tile_end = @min(begin + cut.item_tiles, cut.matrixTiles()),
+        };
+    }
+
+    /// The step whose items hold `index`.
+    fn stepOf(setup: Setup, index: u64) u32 {
+        std.debug.assert(index < setup.itemCount());
+        var low: usize = 0;
+        var high: usize = setup.cuts.len;
+        while (high - low > 1) {
+            const middle = low + (high - low) / 2;
+            if (setup.item_begins[middle] <= index) low = middle else high = middle;
+        }
+        return @intCast(low);
+    }
+
+    /// Items of step `index`.
+    pub fn itemsOf(setup: Setup, index: usize) u64 {
+        return setup.item_begins[index + 1] - setup.item_begins[index];
+    }
+};

@@ -1,0 +1,195 @@
+//! The files that a job reads. Each is opened when the first tile needs it and closed when the last one is done, so that
+//! a thousand shards take few descriptors; a map stays until the end of the job, for workers may still advise on it. A file
+//! must be the one whose header was read, when it is opened and again when it is closed.
+const std = @import("std");
+const assert = std.debug.assert;
+const linux = std.os.linux;
+const abi = @import("../abi.zig");
+const system = @import("../machine/system.zig");
+const fault_file = @import("fault.zig");
+const guard = @import("guard.zig");
+const tiles = @import("tiles.zig");
+const Fault = fault_file.Fault;
+const Stop = fault_file.Stop;
+
+/// Bytes that are made present with one call: the job can be cancelled in between.
+const populate_bytes_max = 8 << 20;
+
+/// fault_around_bytes of Linux (mm/memory.c).
+const fault_around = 64 << 10;
+
+pub const SourceFile = struct {
+    /// Number of the file in the plan.
+    index: u32,
+    path: []const u8,
+    identity: system.Identity,
+    watch: *guard.Watch,
+    stop: *Stop,
+    /// Items that still need the file.
+    items_left: std.atomic.Value(u64),
+    mutex: std.Thread.Mutex = .{},
+    is_open: std.atomic.Value(bool) = .init(false),
+    fd: system.Fd = -1,
+    map: []align(std.heap.page_size_min) const u8 = &.{},
+
+    pub fn init(index: u32, path: []const u8, file: *const abi.File, watch: *guard.Watch, stop: *Stop) SourceFile {
+        assert(file.role == .source);
+        return .{
+            .index = index,
+            .path = path,
+            .identity = .{
+                .device = file.device,
+                .inode = file.inode,
+                .size = file.size,
+                .mtime_ns = file.mtime_ns,
+            },
+            .watch = watch,
+            .stop = stop,
+            .items_left = .init(0),
+        };
+    }
+
+    /// Looks whether the file can be opened and is still the one it was.
+    pub fn probe(source: *SourceFile) fault_file.Error!void {
+        try source.openFile();
+        defer source.closeFile();
+        try source.checkIdentity();
+    }
+
+    /// Opens the file if nobody has yet.
+    pub fn acquire(source: *SourceFile, io: abi.IoMode) fault_file.Error!void {
+        if (source.is_open.load(.acquire)) return;
+        source.mutex.lock();
+        defer source.mutex.unlock();
+        if (source.is_open.load(.acquire)) return;
+        try source.openFile();
+        errdefer source.closeFile();
+        try source.checkIdentity();
+        if (io == .mmap) try source.mapFile();
+        source.is_open.store(true, .release);
+    }
+
+    /// One item less that needs the file; after the last one it is checked and closed.
+    pub fn release(source: *SourceFile) fault_file.Error!void {
+        const before = source.items_left.fetchSub(1, .acq_rel);
+        assert(before > 0);
+        if (before > 1) return;
+        defer source.closeFile();
+        try source.checkIdentity();
+    }
+
+    /// At the end of the job, after its workers.
+    pub fn deinit(source: *SourceFile) void {
+        source.closeFile();
+        if (source.map.len > 0) std.posix.munmap(source.map);
+        source.map = &.{};
+    }
+
+    fn openFile(source: *SourceFile) fault_file.Error!void {
+        // NONBLOCK: a FIFO in the place of the file must not hold the job up.
+        const flags: linux.O = .{ .ACCMODE = .RDONLY, .CLOEXEC = true, .NONBLOCK = true };
+        source.fd = switch (system.open(source.path, flags, 0)) {
+            .fd => |fd| fd,
+            .failed => |failed| return source.stop.fail(.io(.open, failed, source.index)),
+        };
+    }
+
+    fn closeFile(source: *SourceFile) void {
+        if (source.fd >= 0) system.close(source.fd);
+        source.fd = -1;
+    }
+
+    pub fn checkIdentity(source: *SourceFile) fault_file.Error!void {
+        var identity: system.Identity = undefined;
+        const failed = system.identify(source.fd, &identity);
+        if (failed != .SUCCESS) return source.stop.fail(.io(.stat, failed, source.index));
+        if (!std.meta.eql(identity, source.identity)) return source.stop.fail(.sourceChanged(source.index));
+    }
+
+    fn mapFile(source: *SourceFile) fault_file.Error!void {
+        if (source.identity.size == 0) return;
+        const flags: linux.MAP = .{ .TYPE = .SHARED };
+        const size: usize = @intCast(source.identity.size);
+        const result = linux.mmap(null, size, linux.PROT.READ, flags, source.fd, 0);
+        const failed = linux.E.init(result);
+        if (failed != .SUCCESS) return source.stop.fail(.io(.map, failed, source.index));
+        const start: [*]align(std.heap.page_size_min) const u8 = @ptrFromInt(result);
+        source.map = start[0..size];
+        source.watch.set(source.map);
+        system.advise(source.map, linux.MADV.SEQUENTIAL);
+        system.advise(source.map, linux.MADV.HUGEPAGE);
+    }
+
+    /// Makes mapped bytes present, so that a file that has lost them is found out here.
+    pub fn populate(source: *SourceFile, begin: u64, end: u64) fault_file.Error!void {
+        const pages = source.pagesOf(begin, end);
+        var done: usize = 0;
+        while (done < pages.len) {
+            if (source.stop.isRequested()) return error.Fault;
+            const size = @min(pages.len - done, populate_bytes_max);
+            switch (system.populate(pages[done..][0..size])) {
+                // Kernels before 5.14 do not know the advice, and memory limits may forbid it: pages come when touched.
+                .SUCCESS, .INVAL, .NOMEM, .PERM => {},
+                else => |failed| {
+                    try source.checkIdentity();
+                    const errno: system.E = if (failed == .FAULT) .IO else failed;
+                    return source.stop.fail(.io(.read, errno, source.index));
+                },
+            }
+            done += size;
+        }
+    }
+
+    /// Says that mapped bytes are needed soon.
+    pub fn expect(source: *SourceFile, begin: u64, end: u64) void {
+        if (source.map.len == 0) return;
+        system.advise(source.pagesOf(begin, end), linux.MADV.WILLNEED);
+    }
+
+    /// Takes mapped bytes out of the process again. The kernel maps pages around the one that is touched, up to a border
+    /// of `fault_around`: these go too. A neighbour that still reads them gets them back from the page cache and drops
+    /// them in its turn.
+    pub fn drop(source: *SourceFile, begin: u64, end: u64) void {
+        const first = begin - begin % fault_around;
+        const last = std.mem.alignForward(u64, end, fault_around);
+        system.advise(source.pagesOf(first, @min(last, source.map.len)), linux.MADV.DONTNEED);
+    }
+
+    fn pagesOf(source: *SourceFile, begin: u64, end: u64) []const u8 {
+        assert(begin < end and end <= source.map.len);
+        const page = std.heap.pageSize();
+        const first = std.mem.alignBackward(usize, @intCast(begin), page);
+        return source.map[first..@intCast(end)];
+    }
+
+    /// Whether a read of the map has met the end of the file.
+    pub fn checkMap(source: *SourceFile) fault_file.Error!void {
+        if (source.watch.failed.load(.acquire)) return source.stop.fail(.sourceChanged(source.index));
+    }
+
+    /// Reads lines into `buffer`, which tiles.inputSize measured, and returns the bytes from one line to the next.
+    pub fn read(source: *SourceFile, lines: tiles.Lines, buffer: []u8) fault_file.Error!u64 {
+        if (tiles.readsWhole(lines)) {
+            var done: u64 = 0;
+            while (done < lines.extent()) {
+                if (source.stop.isRequested()) return error.Fault;
+                const size = @min(populate_bytes_max, lines.extent() - done);
+                try source.readExactly(buffer[@intCast(done)..][0..@intCast(size)], lines.begin + done);
+                done += size;
+            }
+            return lines.stride;
+        }
+        for (0..lines.lines) |i| {
+            const target = buffer[@intCast(i * lines.size)..][0..@intCast(lines.size)];
+            try source.readExactly(target, lines.begin + i * lines.stride);
+        }
+        return lines.size;
+    }
+
+    fn readExactly(source: *SourceFile, buffer: []u8, offset: u64) fault_file.Error!void {
+        switch (system.read(source.fd, buffer, offset)) {
+            .size => |size| if (size < buffer.len) return source.stop.fail(.sourceChanged(source.index)),
+            .failed => |failed| return source.stop.fail(.io(.read, failed, source.index)),
+        }
+    }
+};

@@ -1,0 +1,162 @@
+//! The files that a job writes, or that a verify job reads back. A convert job creates all of them before any work, at
+//! their full size, with their heads: a lack of space or permission shows at once. After that each is open from its first
+//! tile to its last.
+const std = @import("std");
+const assert = std.debug.assert;
+const abi = @import("../abi.zig");
+const system = @import("../machine/system.zig");
+const fault_file = @import("fault.zig");
+const Fault = fault_file.Fault;
+const Stop = fault_file.Stop;
+
+pub const TargetFile = struct {
+    /// Number of the file in the plan.
+    index: u32,
+    path: []const u8,
+    size: u64,
+    kind: abi.JobKind,
+    /// fsync at the end.
+    sync: bool,
+    stop: *Stop,
+    /// Items that still need the file.
+    items_left: std.atomic.Value(u64),
+    mutex: std.Thread.Mutex = .{},
+    is_open: std.atomic.Value(bool) = .init(false),
+    fd: system.Fd = -1,
+    /// The file that `create` made.
+    created: ?system.Identity = null,
+
+    pub fn init(index: u32, path: []const u8, file: *const abi.File, options: *const abi.JobOptions, stop: *Stop) TargetFile {
+        assert(file.role == .target);
+        return .{
+            .index = index,
+            .path = path,
+            .size = file.size,
+            .kind = options.kind,
+            .sync = options.sync == 1,
+            .stop = stop,
+            .items_left = .init(0),
+        };
+    }
+
+    /// Makes the file with its size and head. It must not exist.
+    pub fn create(target: *TargetFile, head: []const u8) fault_file.Error!void {
+        assert(target.kind == .convert and head.len <= target.size);
+        const flags: std.os.linux.O = .{
+            .ACCMODE = .WRONLY,
+            .CREAT = true,
+            .EXCL = true,
+            .NOFOLLOW = true,
+            .CLOEXEC = true,
+        };
+        target.fd = switch (system.open(target.path, flags, 0o644)) {
+            .fd => |fd| fd,
+            .failed => |failed| return target.fail(.open, failed),
+        };
+        var identity: system.Identity = undefined;
+        const unknown = system.identify(target.fd, &identity);
+        // Even a file that cannot be examined is ours to remove.
+        target.created = if (unknown == .SUCCESS) identity else std.mem.zeroes(system.Identity);
+        if (unknown != .SUCCESS) return target.fail(.stat, unknown);
+        const refused = system.allocate(target.fd, target.size);
+        if (refused != .SUCCESS) return target.fail(.allocate, refused);
+        const failed = system.write(target.fd, head, 0);
+        if (failed != .SUCCESS) return target.fail(.write, failed);
+        if (target.items_left.load(.monotonic) == 0) try target.finish();
+        target.closeFile();
+    }
+
+    /// Verify: looks at the size of the file, and compares its head where the plan has one.
+    pub fn checkHead(target: *TargetFile, head: []const u8) fault_file.Error!void {
+        assert(target.kind == .verify);
+        try target.openFile();
+        defer target.closeFile();
+        var found: [4096]u8 = undefined;
+        var done: usize = 0;
+        while (done < head.len) {
+            const part = found[0..@min(found.len, head.len - done)];
+            try target.read(part, done);
+            if (!std.mem.eql(u8, part, head[done..][0..part.len]))
+                return target.stop.fail(.headDiffers(target.index));
+            done += part.len;
+        }
+    }
+
+    /// Opens the file if nobody has yet.
+    pub fn acquire(target: *TargetFile) fault_file.Error!void {
+        if (target.is_open.load(.acquire)) return;
+        target.mutex.lock();
+        defer target.mutex.unlock();
+        if (target.is_open.load(.acquire)) return;
+        try target.openFile();
+        target.is_open.store(true, .release);
+    }
+
+    fn openFile(target: *TargetFile) fault_file.Error!void {
+        const convert = target.kind == .convert;
+        const flags: std.os.linux.O = .{
+            .ACCMODE = if (convert) .WRONLY else .RDONLY,
+            .NOFOLLOW = convert,
+            .NONBLOCK = true,
+            .CLOEXEC = true,
+        };
+        target.fd = switch (system.open(target.path, flags, 0)) {
+            .fd => |fd| fd,
+            .failed => |failed| return target.fail(.open, failed),
+        };
+        errdefer target.closeFile();
+        var identity: system.Identity = undefined;
+        const failed = system.identify(target.fd, &identity);
+        if (failed != .SUCCESS) return target.fail(.stat, failed);
+        if (target.created) |created| {
+            // Somebody put another file in its place.
+            if (created.inode != identity.inode or created.device != identity.device) return target.fail(.open, .STALE);
+        } else if (identity.size != target.size) {
+            return target.stop.fail(.sizeDiffers(target.index));
+        }
+    }
+
+    /// One item less that needs the file; after the last one it is flushed, where that is wanted, and closed.
+    pub fn release(target: *TargetFile) fault_file.Error!void {
+        const before = target.items_left.fetchSub(1, .acq_rel);
+        assert(before > 0);
+        if (before > 1) return;
+        defer target.closeFile();
+        try target.finish();
+    }
+
+    fn finish(target: *TargetFile) fault_file.Error!void {
+        if (target.kind != .convert or !target.sync) return;
+        const failed = system.sync(target.fd);
+        if (failed != .SUCCESS) return target.fail(.sync, failed);
+    }
+
+    pub fn write(target: *TargetFile, bytes: []const u8, offset: u64) fault_file.Error!void {
+        assert(offset <= target.size and bytes.len <= target.size - offset);
+        const failed = system.write(target.fd, bytes, offset);
+        if (failed != .SUCCESS) return target.fail(.write, failed);
+    }
+
+    /// Fills `bytes` from `offset` on.
+    pub fn read(target: *TargetFile, bytes: []u8, offset: u64) fault_file.Error!void {
+        switch (system.read(target.fd, bytes, offset)) {
+            .size => |size| if (size < bytes.len) return target.stop.fail(.sizeDiffers(target.index)),
+            .failed => |failed| return target.fail(.read, failed),
+        }
+    }
+
+    /// At the end of the job, after its workers. `keep`: the file is whole.
+    pub fn deinit(target: *TargetFile, keep: bool) void {
+        target.closeFile();
+        if (!keep and target.created != null) system.unlink(target.path);
+    }
+
+    fn closeFile(target: *TargetFile) void {
+        if (target.fd >= 0) system.close(target.fd);
+        target.fd = -1;
+    }
+
+    fn fail(target: *TargetFile, operation: abi.Operation, failed: system.E) fault_file.Error {
+        return target.stop.fail(.io(operation, failed, target.index));
+    }
+};

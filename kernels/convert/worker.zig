@@ -1,0 +1,329 @@
+//! One thread of a job: takes items from the cursor, brings their sources into reach, decodes tile by tile, and writes the
+//! result or compares it.
+const std = @import("std");
+const assert = std.debug.assert;
+const abi = @import("../abi.zig");
+const memory = @import("../machine/memory.zig");
+const compare_file = @import("compare.zig");
+const decode_file = @import("decode.zig");
+const plan_file = @import("plan.zig");
+const tiles = @import("tiles.zig");
+const Engine = @import("engine.zig").Engine;
+const Error = @import("fault.zig").Error;
+const Item = @import("setup.zig").Setup.Item;
+const SourceFile = @import("source.zig").SourceFile;
+
+/// Bytes of sources that are asked for ahead of the tile that needs them.
+const ahead_bytes = 8 << 20;
+
+/// What a worker counted.
+pub const Tally = struct {
+    bytes_read: u64 = 0,
+    bytes_written: u64 = 0,
+    elements_compared: u64 = 0,
+    non_finite_count: u64 = 0,
+    non_finite_step: u32 = abi.none,
+    mismatch: compare_file.Mismatch = .{},
+
+    pub fn merge(tally: *Tally, other: Tally) void {
+        tally.bytes_read += other.bytes_read;
+        tally.bytes_written += other.bytes_written;
+        tally.elements_compared += other.elements_compared;
+        tally.non_finite_count += other.non_finite_count;
+        tally.non_finite_step = @min(tally.non_finite_step, other.non_finite_step);
+        tally.mismatch.merge(other.mismatch);
+    }
+};
+
+/// A matrix of the plan.
+const Matrix = struct { step: u32, batch: u64 };
+
+pub const Worker = struct {
+    engine: *Engine,
+    node: u32,
+    bytes: memory.Bytes,
+    output: []u8,
+    compare: []u8,
+    scratch: []u8,
+    input: []u8,
+    /// The matrix whose sources are in `views`, as far as a matrix is made ready at once.
+    matrix: ?Matrix = null,
+    /// The mapped matrix before it, which other workers may still be reading.
+    matrix_before: ?Matrix = null,
+    views: decode_file.Views = undefined,
+    tally: Tally = .{},
+
+    pub fn init(engine: *Engine, node: u32) error{ OutOfMemory, BudgetExceeded }!Worker {
+        const sizes = engine.setup.buffers;
+        // A plan that only copies mapped bytes needs no buffer at all.
+        const bytes = try memory.allocate(&engine.budget, @max(sizes.total(), 1));
+        var worker: Worker = .{
+            .engine = engine,
+            .node = node,
+            .bytes = bytes,
+            .output = &.{},
+            .compare = &.{},
+            .scratch = &.{},
+            .input = &.{},
+        };
+        var begin: usize = 0;
+        inline for (@typeInfo(@TypeOf(sizes)).@"struct".fields) |field| {
+            const size: usize = @intCast(@field(sizes, field.name));
+            @field(worker, field.name) = bytes[begin..][0..size];
+            begin += @intCast(memory.charged(size));
+        }
+        return worker;
+    }
+
+    pub fn deinit(worker: *Worker) void {
+        memory.free(&worker.engine.budget, worker.bytes);
+        worker.* = undefined;
+    }
+
+    /// Works until there is nothing left to take or the job stops.
+    pub fn run(worker: *Worker) void {
+        const engine = worker.engine;
+        while (!engine.stop.isRequested()) {
+            const index = engine.cursor.take(worker.node) orelse break;
+            worker.runItem(index) catch break;
+        }
+        worker.leaveMatrix();
+        worker.leaveMatrix();
+    }
+
+    fn runItem(worker: *Worker, index: u64) Error!void {
+        const engine = worker.engine;
+        const item = engine.setup.item(engine.plan, index);
+        const step = &engine.plan.steps[item.step];
+        const cut = engine.setup.cuts[item.step];
+        engine.step_current.store(item.step, .monotonic);
+        const target = engine.target(step.target_file);
+        try target.acquire();
+        for (step.sources[0..step.source_count]) |source| try engine.source(source.file).acquire(engine.setup.io);
+        try worker.enterMatrix(.{ .step = item.step, .batch = item.batch });
+        const windowed = engine.setup.io == .mmap and step.transposed == 0;
+        if (windowed) try worker.enterWindow(item, index);
+        for (item.tile_begin..item.tile_end) |tile_index| {
+            if (engine.stop.isRequested()) return error.Fault;
+            try worker.runTile(item.step, cut.tile(step, item.batch, tile_index));
+        }
+        if (windowed) worker.leaveWindow(item);
+        for (0..step.source_count) |i| {
+            if (isFirstUse(step, i)) try engine.source(step.sources[i].file).release();
+        }
+        try target.release();
+    }
+
+    /// Brings into reach what all tiles of a matrix share.
+    fn enterMatrix(worker: *Worker, matrix: Matrix) Error!void {
+        if (worker.matrix) |current| if (std.meta.eql(current, matrix)) return;
+        worker.leaveMatrix();
+        const engine = worker.engine;
+        const step = &engine.plan.steps[matrix.step];
+        const whole = tiles.matrixOf(step, matrix.batch);
+        if (engine.setup.io == .mmap) {
+            for (step.sources[0..step.source_count], 0..) |*source, i| {
+                const file = engine.source(source.file);
+                const lines = tiles.linesOf(step, source, whole);
+                worker.views[i] = viewOf(file.map.ptr + lines.begin, lines, 0);
+                if (!isMatrixWide(step, source)) continue;
+                try file.populate(lines.begin, lines.begin + lines.extent());
+                if (matrix.batch + 1 == step.batch_count or source.batch_bytes == 0) continue;
+                const next = tiles.linesOf(step, source, tiles.matrixOf(step, matrix.batch + 1));
+                file.expect(next.begin, next.begin + next.extent());
+            }
+            worker.matrix = matrix;
+        } else if (engine.setup.cuts[matrix.step].whole_matrix) {
+            try worker.readTile(step, whole);
+            worker.matrix = matrix;
+        }
+    }
+
+    /// Forgets the current matrix. Of mapped ones, the one before it leaves the process.
+    fn leaveMatrix(worker: *Worker) void {
+        const engine = worker.engine;
+        if (engine.setup.io == .mmap) {
+            if (worker.matrix_before) |matrix| {
+                const step = &engine.plan.steps[matrix.step];
+                for (step.sources[0..step.source_count]) |*source| {
+                    if (!isMatrixWide(step, source)) continue;
+                    const lines = tiles.linesOf(step, source, tiles.matrixOf(step, matrix.batch));
+                    engine.source(source.file).drop(lines.begin, lines.begin + lines.extent());
+                }
+            }
+            worker.matrix_before = worker.matrix;
+        }
+        worker.matrix = null;
+    }
+
+    fn runTile(worker: *Worker, step_index: u32, tile: tiles.Tile) Error!void {
+        const engine = worker.engine;
+        const step = &engine.plan.steps[step_index];
+        const mapped = engine.setup.io == .mmap;
+        if (!mapped and worker.matrix == null) try worker.readTile(step, tile);
+        if (step.codec == .copy and engine.kind == .convert) {
+            try worker.writeCopy(step, tile);
+        } else {
+            const size: usize = @intCast(tile.elements() * plan_file.elementSize(step.dtype));
+            if (step.codec == .copy) worker.gatherCopy(step, tile) else worker.decodeTile(step_index, tile);
+            if (mapped) try worker.checkMaps(step);
+            try worker.deliver(step_index, tile, worker.output[0..size]);
+        }
+        if (mapped) try worker.checkMaps(step);
+        for (step.sources[0..step.source_count]) |*source| {
+            const lines = tiles.linesOf(step, source, tile);
+            worker.tally.bytes_read += lines.lines * lines.size;
+        }
+        const bytes = tile.elements() * plan_file.elementSize(step.dtype);
+        _ = engine.bytes_done.fetchAdd(bytes, .monotonic);
+    }
+
+    fn decodeTile(worker: *Worker, step_index: u32, tile: tiles.Tile) void {
+        const engine = worker.engine;
+        const cut = engine.setup.cuts[step_index];
+        const count = decode_file.decode(engine.functions, &engine.plan.steps[step_index], &worker.views, tile, .{
+            .output = worker.output,
+            .scratch = worker.scratch,
+            .scratch_rows = cut.scratch_rows,
+            .scratch_columns = cut.scratch_columns,
+        });
+        if (count == 0) return;
+        worker.tally.non_finite_count += count;
+        worker.tally.non_finite_step = @min(worker.tally.non_finite_step, step_index);
+    }
+
+    /// Writes the decoded elements, or compares them with what the target file has.
+    fn deliver(worker: *Worker, step_index: u32, tile: tiles.Tile, output: []const u8) Error!void {
+        const engine = worker.engine;
+        const step = &engine.plan.steps[step_index];
+        const target = engine.target(step.target_file);
+        const size = plan_file.elementSize(step.dtype);
+        const runs = tile.runs(step);
+        const run_bytes: usize = @intCast(runs.size * size);
+        for (0..runs.count) |i| {
+            const element = runs.begin + i * runs.stride;
+            const bytes = output[i * run_bytes ..][0..run_bytes];
+            const offset = step.target_offset + element * size;
+            if (engine.kind == .convert) {
+                try target.write(bytes, offset);
+                worker.tally.bytes_written += run_bytes;
+            } else {
+                const found = worker.compare[0..run_bytes];
+                try target.read(found, offset);
+                worker.tally.mismatch.compare(step_index, step.dtype, element, found, bytes);
+                worker.tally.elements_compared += runs.size;
+            }
+        }
+    }
+
+    /// Bytes go to the target from where they are, in one call where the rows stand one after the other.
+    fn writeCopy(worker: *Worker, step: *const abi.Step, tile: tiles.Tile) Error!void {
+        const engine = worker.engine;
+        const source = &step.sources[0];
+        const target = engine.target(step.target_file);
+        const view = worker.views[0];
+        const together = tile.column_count == step.columns and view.stride == step.columns;
+        const count = if (together) 1 else tile.row_count;
+        const size: usize = @intCast(if (together) tile.elements() else tile.column_count);
+        for (0..count) |i| {
+            const row = tile.row_begin + i;
+            const bytes = (view.line(source, row) + tile.column_begin)[0..size];
+            const element = (tile.batch * step.rows + row) * step.columns + tile.column_begin;
+            target.write(bytes, step.target_offset + element) catch |fault| {
+                // A map that lost its file makes the write fail with EFAULT.
+                engine.source(source.file).checkIdentity() catch {};
+                return fault;
+            };
+            worker.tally.bytes_written += size;
+        }
+    }
+
+    fn gatherCopy(worker: *Worker, step: *const abi.Step, tile: tiles.Tile) void {
+        const size: usize = @intCast(tile.column_count);
+        for (0..tile.row_count) |i| {
+            const line = worker.views[0].line(&step.sources[0], tile.row_begin + i);
+            @memcpy(worker.output[i * size ..][0..size], (line + tile.column_begin)[0..size]);
+        }
+    }
+
+    /// Reads the lines that a tile needs into the input buffer.
+    fn readTile(worker: *Worker, step: *const abi.Step, tile: tiles.Tile) Error!void {
+        var begin: usize = 0;
+        for (step.sources[0..step.source_count], 0..) |*source, i| {
+            const lines = tiles.linesOf(step, source, tile);
+            const buffer = worker.input[begin..][0..@intCast(tiles.inputSize(lines))];
+            begin += buffer.len;
+            const stride = try worker.engine.source(source.file).read(lines, buffer);
+            const first = if (source.rows_per_line == 0) 0 else tile.row_begin / source.rows_per_line;
+            worker.views[i] = viewOf(buffer.ptr, lines, first);
+            worker.views[i].stride = stride;
+        }
+    }
+
+    /// Makes the mapped lines of an item present, and asks for those of a later one.
+    fn enterWindow(worker: *Worker, item: Item, index: u64) Error!void {
+        const engine = worker.engine;
+        const step = &engine.plan.steps[item.step];
+        var bytes: u64 = 0;
+        for (step.sources[0..step.source_count]) |*source| {
+            if (isMatrixWide(step, source)) continue;
+            const span = worker.windowOf(item, source);
+            bytes += span.end - span.begin;
+            try engine.source(source.file).populate(span.begin, span.end);
+        }
+        const later_index = index + @max(1, ahead_bytes / @max(1, bytes));
+        if (later_index >= engine.setup.itemCount()) return;
+        const later = engine.setup.item(engine.plan, later_index);
+        if (later.step != item.step) return;
+        for (step.sources[0..step.source_count]) |*source| {
+            if (isMatrixWide(step, source)) continue;
+            const span = worker.windowOf(later, source);
+            engine.source(source.file).expect(span.begin, span.end);
+        }
+    }
+
+    fn leaveWindow(worker: *Worker, item: Item) void {
+        const engine = worker.engine;
+        const step = &engine.plan.steps[item.step];
+        for (step.sources[0..step.source_count]) |*source| {
+            if (isMatrixWide(step, source)) continue;
+            const span = worker.windowOf(item, source);
+            engine.source(source.file).drop(span.begin, span.end);
+        }
+    }
+
+    const Span = struct { begin: u64, end: u64 };
+
+    /// The bytes of a source from an item's first tile to its last.
+    fn windowOf(worker: *Worker, item: Item, source: *const abi.Source) Span {
+        const engine = worker.engine;
+        const step = &engine.plan.steps[item.step];
+        const cut = engine.setup.cuts[item.step];
+        const first = tiles.linesOf(step, source, cut.tile(step, item.batch, item.tile_begin));
+        const last = tiles.linesOf(step, source, cut.tile(step, item.batch, item.tile_end - 1));
+        // Pieces of one row follow each other; pieces of several rows share lines, and the last may begin before the first.
+        return .{
+            .begin = @min(first.begin, last.begin),
+            .end = @max(first.begin + first.extent(), last.begin + last.extent()),
+        };
+    }
+
+    fn checkMaps(worker: *Worker, step: *const abi.Step) Error!void {
+        for (step.sources[0..step.source_count]) |*source| try worker.engine.source(source.file).checkMap();
+    }
+};
+
+/// Whether a mapped source is made present once for all tiles of a matrix: every tile reads in all of it.
+fn isMatrixWide(step: *const abi.Step, source: *const abi.Source) bool {
+    return step.transposed == 1 or source.rows_per_line == 0;
+}
+
+fn viewOf(bytes: [*]const u8, lines: tiles.Lines, first_line: u64) decode_file.View {
+    return .{ .base = @intFromPtr(bytes) -% lines.lead, .stride = lines.stride, .first_line = first_line };
+}
+
+/// Whether no source before `index` is in the same file.
+pub fn isFirstUse(step: *const abi.Step, index: usize) bool {
+    for (step.sources[0..index]) |source| if (source.file == step.sources[index].file) return false;
+    return true;
+}
