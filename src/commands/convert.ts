@@ -7,15 +7,7 @@ import { describePlan, type PlanSummary, planNotes, summarizePlan } from "../pla
 import { measurePlan } from "../plan/measure.ts"
 import type { Plan, PlanOptions } from "../plan/plan.ts"
 import { command } from "../ui/command.ts"
-import {
-  formatBytesExact,
-  formatCount,
-  formatInteger,
-  formatMemory,
-  formatPlural,
-  formatRate,
-  formatSeconds,
-} from "../ui/format.ts"
+import { formatBytesExact, formatInteger, formatMemory, formatPlural, formatRate, formatSeconds } from "../ui/format.ts"
 import type { Ui } from "../ui/globals.ts"
 import { choice, flag, list, type OptionValues, size, text } from "../ui/option.ts"
 import { createProgress } from "../ui/progress.ts"
@@ -24,7 +16,8 @@ import { renderFacts } from "../ui/table.ts"
 import { print, printLines } from "../ui/terminal.ts"
 import { freeBytes } from "../writer/place.ts"
 import { runPlan } from "../writer/run.ts"
-import type { ConversionReport, VerifyReport } from "../writer/types.ts"
+import type { ConversionReport } from "../writer/types.ts"
+import { comparedText } from "./compared.ts"
 import { denseDtypeOption } from "./dtype-option.ts"
 import { useLevel } from "./level.ts"
 import { threadCount, workOptions } from "./work-options.ts"
@@ -87,32 +80,28 @@ function planOptions(values: Values): PlanOptions {
   }
 }
 
-function verificationText({ elementsCompared, elementsTotal, seconds }: VerifyReport): string {
-  const share =
-    elementsCompared === elementsTotal
-      ? `all ${formatCount(elementsTotal)} elements`
-      : `${formatCount(elementsCompared)} of ${formatCount(elementsTotal)} elements`
-  return `${share} equal the scalar decoder's (${formatSeconds(seconds)})`
-}
-
-function reportLines(report: ConversionReport, plan: Plan, ui: Ui): string[] {
+function reportLines(output: string, report: ConversionReport, plan: Plan, ui: Ui): string[] {
   const tensors = plan.shards.reduce((sum, shard) => sum + shard.tensors.length, 0)
   const others = tensors - report.weights - plan.castCount
   const work = [
-    `${formatPlural(report.weights, "weight")} decoded to ${plan.options.to}`,
+    ...(report.weights > 0 ? [`${formatPlural(report.weights, "weight")} decoded to ${plan.options.to}`] : []),
     ...(plan.castCount > 0 ? [`${formatInteger(plan.castCount)} cast`] : []),
-    `${formatInteger(others)} copied`,
+    ...(others > 0 ? [`${formatInteger(others)} copied`] : []),
   ]
+  const { verified } = report
   const facts: (readonly [string, string])[] = [
-    ["output", `${escapeText(report.output)}  ${formatPlural(report.files.length, "file")}`],
-    ["size", formatBytesExact(report.bytesWritten)],
+    ["output", escapeText(output)],
+    ["size", `${formatBytesExact(report.bytesWritten)} in ${formatPlural(report.files.length, "file")}`],
     ["tensors", work.join(", ")],
     ["time", `${formatSeconds(report.seconds)}, ${formatRate(report.bytesWritten, report.seconds)} written`],
     [
       "engine",
       `${formatPlural(report.threads, "thread")}, ${report.level}, ${report.io}, ${formatMemory(report.memoryBytes)} of buffers`,
     ],
-    ["verified", report.verified === undefined ? "not asked for" : verificationText(report.verified)],
+    [
+      "verified",
+      verified === undefined ? "not asked for" : `${comparedText(verified)} (${formatSeconds(verified.seconds)})`,
+    ],
   ]
   return renderFacts(facts, { paintName: ui.paint.faint })
 }
@@ -235,15 +224,16 @@ export default command(
       return undefined
     }
     if (ui.verbose) for (const line of describePlan(await measuredSummary(plan, values))) ui.detail(line)
-    else for (const note of planNotes(plan)) ui.note(`note: ${note}`)
     const report = await convert(plan, output, values, ui)
+    // Only now: a failure is one line, and notes of a plan that failed help no one.
+    if (!ui.verbose) for (const note of planNotes(plan)) ui.note(`note: ${note}`)
     if (report.nonFinite.count > 0 && values["non-finite"] !== "allow") {
       const first =
         report.nonFinite.tensor === undefined ? "" : `, the first in tensor ${quote(report.nonFinite.tensor)}`
       ui.warn(`${formatPlural(report.nonFinite.count, "result")} NaN or infinite${first}`)
     }
     if (ui.json) print(`${JSON.stringify(reportJson(report))}\n`)
-    else if (!ui.quiet) printLines(reportLines(report, plan, ui))
+    else if (!ui.quiet) printLines(reportLines(output, report, plan, ui))
     return undefined
   },
 )

@@ -2,7 +2,7 @@
 import { escapeText } from "../containers/quote.ts"
 import { CheckError, UsageError } from "../errors.ts"
 import { command } from "../ui/command.ts"
-import { formatCount, formatInteger, formatPlural, formatSeconds } from "../ui/format.ts"
+import { formatInteger, formatPlural, formatSeconds } from "../ui/format.ts"
 import { flag, integer, type OptionValues, text } from "../ui/option.ts"
 import { createProgress } from "../ui/progress.ts"
 import { withSignals } from "../ui/signals.ts"
@@ -11,6 +11,7 @@ import { print, printLines } from "../ui/terminal.ts"
 import { describeMismatch, SAMPLE_TILES } from "../writer/compare.ts"
 import type { VerifyReport } from "../writer/types.ts"
 import { verifyOutput } from "../writer/verify.ts"
+import { comparedText } from "./compared.ts"
 import { useLevel } from "./level.ts"
 import { threadCount, workOptions } from "./work-options.ts"
 
@@ -60,10 +61,7 @@ function reportLines(
   source: string | undefined,
   report: VerifyReport,
 ): readonly (readonly [string, string | readonly string[]])[] {
-  const compared =
-    source === undefined
-      ? "no values: there is no --source"
-      : `${formatCount(report.elementsCompared)} of ${formatCount(report.elementsTotal)} elements, decoded again by the scalar code`
+  const compared = source === undefined ? "no values: there is no --source" : comparedText(report)
   return [
     ["output", escapeText(output)],
     ...(source === undefined ? [] : [["source", escapeText(source)] as const]),

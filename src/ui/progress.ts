@@ -6,7 +6,7 @@ import { escapeText } from "../containers/quote.ts"
 import type { RunProgress } from "../writer/types.ts"
 import { formatBytes, formatClock, formatRate } from "./format.ts"
 import { type Palette, palette, printError, stderrIsTerminal, terminalWidth, wantsColor } from "./terminal.ts"
-import { cutMiddle, padEnd, padStart, textWidth } from "./text.ts"
+import { cutMiddle, cutStart, padEnd, padStart, textWidth } from "./text.ts"
 
 export interface ProgressSink {
   write(text: string): void
@@ -100,7 +100,7 @@ export function progressLine(moment: Moment, width: number, sink: ProgressSink):
   const total = formatBytes(progress.bytesTotal)
   const head = `${PHASE_WORDS[progress.phase]} ${padStart(percent(progress), 4)}`
   const amount = padStart(`${formatBytes(progress.bytesDone)} of ${total}`, 2 * textWidth("999 MB") + 4)
-  const speed = padStart(rate === undefined ? "" : formatRate(rate, 1), textWidth("999 MB/s"))
+  const speed = padStart(rate === undefined || rate === 0 ? "" : formatRate(rate, 1), textWidth("999 MB/s"))
   const left = padEnd(eta === undefined ? "" : `${formatClock(eta)} left`, textWidth("0:00 left"))
   const facts = [head, amount, speed, left].join("  ").trimEnd()
   if (textWidth(facts) > width) return cutMiddle(`${head}  ${amount.trim()}`, width)
@@ -110,7 +110,7 @@ export function progressLine(moment: Moment, width: number, sink: ProgressSink):
   const line = [head, drawBar(share, barWidth, sink), amount, speed, left].join("  ").trimEnd()
   const nameRoom = room - barWidth - 2
   if (progress.tensor === undefined || nameRoom < NAME_WIDTH_MIN) return line
-  return `${line}  ${sink.paint.faint(cutMiddle(escapeText(progress.tensor), nameRoom))}`
+  return `${line}  ${sink.paint.faint(cutStart(escapeText(progress.tensor), nameRoom))}`
 }
 
 function plainLine({ progress, rate, eta }: Moment): string {

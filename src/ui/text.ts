@@ -17,6 +17,19 @@ function takeColumns(text: string, width: number): string {
   return taken
 }
 
+/** The last characters of `text` that fit `width` columns. */
+function takeLastColumns(text: string, width: number): string {
+  const reversed = [...text].reverse().join("")
+  return [...takeColumns(reversed, width)].reverse().join("")
+}
+
+/** The text, or its end after `…` when it is wider than `width` columns. `text` must have no colour in it. */
+export function cutStart(text: string, width: number): string {
+  if (textWidth(text) <= width) return text
+  if (width <= 1) return width === 1 ? "…" : ""
+  return `…${takeLastColumns(text, width - 1)}`
+}
+
 /**
  * The text, or its two ends with `…` between them when it is wider than `width` columns: tensor names differ at their
  * ends more often than in the middle. `text` must have no colour in it.
@@ -26,9 +39,7 @@ export function cutMiddle(text: string, width: number): string {
   if (width <= 1) return width === 1 ? "…" : ""
   const room = width - 1
   const head = takeColumns(text, Math.ceil(room / 2))
-  const reversed = [...text].reverse().join("")
-  const tail = [...takeColumns(reversed, room - textWidth(head))].reverse().join("")
-  return `${head}…${tail}`
+  return `${head}…${takeLastColumns(text, room - textWidth(head))}`
 }
 
 export function padEnd(text: string, width: number): string {

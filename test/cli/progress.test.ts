@@ -37,7 +37,7 @@ describe("bar", () => {
     reporter.update(at(2))
     expect(state.written[1]?.startsWith("\r")).toBe(true)
     expect(shown(state.written[1])).toBe(
-      "converting  20%  #####-------------------  2.00 GB of 10.0 GB  2.00 GB/s  0:04 left  model.layers…ate_up_proj",
+      "converting  20%  #####-------------------  2.00 GB of 10.0 GB  2.00 GB/s  0:04 left  …lp.experts.gate_up_proj",
     )
     reporter.close()
     expect(state.written.at(-1)).toBe("\r\u001b[K")

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test"
 import { renderFacts, renderMarkdownTable, renderTable } from "../../src/ui/table.ts"
-import { cutMiddle, padEnd, padStart, textWidth, wrapText } from "../../src/ui/text.ts"
+import { cutMiddle, cutStart, padEnd, padStart, textWidth, wrapText } from "../../src/ui/text.ts"
 
 describe("text", () => {
   test("padding counts columns, not characters", () => {
@@ -21,6 +21,15 @@ describe("text", () => {
     const cut = cutMiddle(text, width)
     expect(textWidth(cut)).toBeLessThanOrEqual(width)
     if (text !== "重み重み重み") expect(cut).toBe(expected)
+  })
+
+  test.each([
+    ["model.layers.0", 14, "model.layers.0"],
+    ["model.layers.0", 9, "…layers.0"],
+    ["abc", 1, "…"],
+    ["abc", 0, ""],
+  ])("the end of %s in %d columns", (text, width, expected) => {
+    expect(cutStart(text, width)).toBe(expected)
   })
 
   test("wrapping keeps every word and the width", () => {
