@@ -53,6 +53,16 @@ fn buildArch(
         .link_libc = true,
     });
 
+    const golden = goldenModule(b);
+    test_module.addImport("golden_vectors", golden);
+    const dispatch_module = b.createModule(.{
+        .root_source_file = b.path("kernels/dispatch.zig"),
+        .target = baseline,
+        .optimize = .ReleaseFast,
+        .link_libc = true,
+    });
+    benchStep(b, dispatch_module);
+
     inline for (comptime levels.of(arch)) |level| {
         const object = b.addObject(.{
             .name = "kernels_" ++ level.symbol,
@@ -60,10 +70,13 @@ fn buildArch(
         });
         library_module.addObject(object);
         test_module.addObject(object);
+        dispatch_module.addObject(object);
 
+        const level_test_module = levelModule(b, arch, family, level, .ReleaseSafe);
+        level_test_module.addImport("golden_vectors", golden);
         const level_tests = b.addTest(.{
             .name = "test-" ++ level.name,
-            .root_module = levelModule(b, arch, family, level, .ReleaseSafe),
+            .root_module = level_test_module,
             .use_llvm = true,
             .filters = filters,
         });
@@ -116,6 +129,49 @@ fn levelModule(
     });
     module.addOptions("level_options", options);
     return module;
+}
+
+/// The files of test/vectors as a module: `files`, each with its name and text.
+fn goldenModule(b: *std.Build) *std.Build.Module {
+    const folder = "test/vectors";
+    var names: std.ArrayList([]const u8) = .empty;
+    var directory = b.build_root.handle.openDir(folder, .{ .iterate = true }) catch @panic(folder ++ " is missing");
+    defer directory.close();
+    var entries = directory.iterate();
+    while (entries.next() catch @panic(folder ++ " cannot be read")) |entry| {
+        if (!std.mem.endsWith(u8, entry.name, ".json")) continue;
+        names.append(b.allocator, b.dupe(entry.name)) catch @panic("OOM");
+    }
+    std.mem.sort([]const u8, names.items, {}, struct {
+        fn lessThan(_: void, a: []const u8, c: []const u8) bool {
+            return std.mem.lessThan(u8, a, c);
+        }
+    }.lessThan);
+    const files = b.addWriteFiles();
+    var text: []const u8 =
+        \\pub const File = struct { name: []const u8, text: []const u8 };
+        \\pub const files = [_]File{
+        \\
+    ;
+    for (names.items) |name| {
+        _ = files.addCopyFile(b.path(b.fmt(folder ++ "/{s}", .{name})), name);
+        text = b.fmt("{s}    .{{ .name = \"{s}\", .text = @embedFile(\"{s}\") }},\n", .{ text, name, name });
+    }
+    text = b.fmt("{s}}};\n", .{text});
+    return b.createModule(.{ .root_source_file = files.add("golden_vectors.zig", text) });
+}
+
+/// `zig build bench-decode`: see the file for its options.
+fn benchStep(b: *std.Build, dispatch_module: *std.Build.Module) void {
+    const bench = b.addExecutable(.{ .name = "bench-decode", .root_module = b.createModule(.{
+        .root_source_file = b.path("kernels/testing/bench_decode.zig"),
+        .target = dispatch_module.resolved_target,
+        .optimize = .ReleaseFast,
+        .imports = &.{.{ .name = "dispatch", .module = dispatch_module }},
+    }) });
+    const run = b.addRunArtifact(bench);
+    if (b.args) |arguments| run.addArgs(arguments);
+    b.step("bench-decode", "Decode speed of every codec, target and level on one core").dependOn(&run.step);
 }
 
 /// `zig build abi`: rewrites src/native/abi.gen.ts; with CI set, fails where it is stale instead.

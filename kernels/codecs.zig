@@ -23,6 +23,7 @@ const table = @import("table.zig");
 const geometry_file = @import("codecs/geometry.zig");
 
 pub const Geometry = geometry_file.Geometry;
+pub const Sample = geometry_file.Sample;
 pub const Target = float.Target;
 
 /// One line for each codec; the name is the tag of abi.Codec. `copy` moves bytes and has no values.

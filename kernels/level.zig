@@ -2,14 +2,56 @@
 const std = @import("std");
 const codecs = @import("codecs.zig");
 const table = @import("table.zig");
+const transpose = @import("core/transpose.zig").transpose;
 const options = @import("level_options");
 
 const level_table: table.Table = .{
-    .decode = codecs.decoders(codecs.decodeScalar),
-    .transpose16 = codecs.scalar_table.transpose16,
-    .transpose32 = codecs.scalar_table.transpose32,
+    .decode = codecs.decoders(decode),
+    .transpose16 = transposer(u16),
+    .transpose32 = transposer(u32),
 };
+
+fn decode(comptime codec: type, comptime target: codecs.Target, tile: *const table.Tile) u64 {
+    return codec.decode(target, tile);
+}
+
+fn transposer(comptime Element: type) table.TransposeFn {
+    return &struct {
+        fn call(
+            source: [*]const u8,
+            source_stride: u64,
+            target: [*]u8,
+            target_stride: u64,
+            rows: u64,
+            columns: u64,
+        ) callconv(.c) void {
+            transpose(
+                Element,
+                @ptrCast(@alignCast(source)),
+                source_stride,
+                @ptrCast(@alignCast(target)),
+                target_stride,
+                rows,
+                columns,
+            );
+        }
+    }.call;
+}
 
 comptime {
     @export(&level_table, .{ .name = "dq_table_" ++ options.symbol, .visibility = .hidden });
+}
+
+test "this level equals the scalar code" {
+    try @import("testing/conformance.zig").testTable(options.name, &level_table);
+}
+
+test "this level and the scalar code equal the golden vectors" {
+    const vectors = @import("testing/vectors.zig");
+    try vectors.testTable(options.name, &level_table);
+    try vectors.testTable("scalar", &codecs.scalar_table);
+}
+
+test {
+    _ = @import("testing/vector_test.zig");
 }

@@ -2,4 +2,6 @@
 comptime {
     _ = @import("core/float.zig");
     _ = @import("dispatch.zig");
+    _ = @import("testing/levels.zig");
+    _ = @import("testing/vector_test.zig");
 }

@@ -1,17 +1,7 @@
-//! Dense f32.
-//!
-//!     source 0: 4 bytes for each column, little-endian
-const std = @import("std");
-const float = @import("../core/float.zig");
-const table = @import("../table.zig");
-const Geometry = @import("geometry.zig").Geometry;
-const Tile = table.Tile;
+//! Dense f32: see dense.zig for the layout.
+const codec = @import("dense.zig").Codec(.f32);
 
-pub fn check(geometry: Geometry) bool {
-    return geometry.isDense(4);
-}
-
-pub fn value(tile: *const Tile, row: u64, column: u64) f32 {
-    const bytes = tile.line(0, row)[column * 4 ..][0..4];
-    return @bitCast(std.mem.readInt(u32, bytes, .little));
-}
+pub const check = codec.check;
+pub const samples = codec.samples;
+pub const value = codec.value;
+pub const decode = codec.decode;

@@ -1,7 +1,8 @@
-//! What a codec is told about a matrix before its tiles are decoded: the part of a Step or DecodeRequest that decides
-//! whether the codec may touch the bytes.
+//! What a codec is told about a matrix before its tiles are decoded, and the examples by which it describes the matrices
+//! that it takes.
 const abi = @import("../abi.zig");
 
+/// The part of a Step or DecodeRequest that decides whether the codec may touch the bytes.
 pub const Geometry = struct {
     rows: u64,
     columns: u64,
@@ -11,17 +12,35 @@ pub const Geometry = struct {
     parameters: *const [abi.parameter_count_max]u32,
     sources: []const abi.Source,
 
-    /// One source of little-endian elements, each stored row a line of its own.
-    pub fn isDense(geometry: Geometry, element_bytes: u32) bool {
-        if (geometry.sources.len != 1 or !geometry.parametersEnd(0)) return false;
-        const source = geometry.sources[0];
-        return source.rows_per_line == 1 and source.unit_columns != 0 and
-            source.unit_bytes == @as(u64, source.unit_columns) * element_bytes;
-    }
-
     /// Every parameter from `first` on is zero: a codec takes no number that it has no meaning for.
     pub fn parametersEnd(geometry: Geometry, first: usize) bool {
         for (geometry.parameters[first..]) |parameter| if (parameter != 0) return false;
         return true;
     }
+};
+
+/// The shape of a source in a sample; the fields are those of abi.Source.
+pub const SampleSource = struct {
+    rows_per_line: u32 = 1,
+    unit_columns: u32 = 0,
+    unit_bytes: u32 = 0,
+    /// Bytes of a line of a source without units: this many, and so many for each row and each column.
+    bytes: u32 = 0,
+    bytes_per_row: u32 = 0,
+    bytes_per_column: u32 = 0,
+    /// Bytes that may occur, cycled through at random; empty: all.
+    alphabet: []const u8 = &.{},
+};
+
+/// A kind of matrix that a codec takes. Tests make matrices of it at every size that the units allow.
+pub const Sample = struct {
+    name: []const u8,
+    /// Rows and columns of a matrix are multiples of these.
+    row_unit: u32 = 1,
+    column_unit: u32 = 1,
+    /// Tiles begin at multiples of these.
+    row_align: u32 = 1,
+    column_align: u32 = 1,
+    parameters: [abi.parameter_count_max]u32 = @splat(0),
+    sources: []const SampleSource,
 };

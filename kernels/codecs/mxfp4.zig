@@ -2,29 +2,165 @@
 //!
 //!     source 0, codes:  16 bytes for 32 columns   [c1 c0] [c3 c2] … [c31 c30]   low nibble = even column
 //!     source 1, scales:  1 byte for 32 columns    e, meaning 2^(e - 127)
+//!
+//! A value depends on one code and one scale only. So there is a table of the 16 results for each of the 256 scales,
+//! rounded when this file is compiled: the exponents at which bf16 or f16 lose bits, overflow or are NaN cost nothing,
+//! and a block is one load of its table and a lookup of 32 nibbles. A model uses a dozen of the tables' 256 rows.
+const std = @import("std");
 const float = @import("../core/float.zig");
 const table = @import("../table.zig");
-const Geometry = @import("geometry.zig").Geometry;
+const vector = @import("../core/vector.zig");
+const geometry_file = @import("geometry.zig");
+const Geometry = geometry_file.Geometry;
+const Sample = geometry_file.Sample;
+const Target = float.Target;
 const Tile = table.Tile;
 
 /// Columns that share a scale.
 const block_columns = 32;
+/// Bytes of the codes of a block.
+const block_bytes = 16;
 
 pub fn check(geometry: Geometry) bool {
-    if (geometry.sources.len != 2) return false;
+    if (geometry.sources.len != 2 or !geometry.parametersEnd(0)) return false;
     const codes = geometry.sources[0];
     const scales = geometry.sources[1];
     if (codes.rows_per_line != 1 or scales.rows_per_line != 1) return false;
-    if (codes.unit_columns == 0 or codes.unit_columns != 2 * codes.unit_bytes) return false;
-    if (block_columns % codes.unit_columns != 0) return false;
+    if (codes.unit_columns == 0 or block_columns % codes.unit_columns != 0) return false;
+    if (codes.unit_columns != @as(u64, 2) * codes.unit_bytes) return false;
     if (scales.unit_columns != block_columns or scales.unit_bytes != 1) return false;
-    return geometry.column_align % block_columns == 0 and geometry.parametersEnd(0);
+    return geometry.column_align % block_columns == 0;
 }
 
-/// E2M1 times E8M0: exact in f32 but for overflow, and never below 2^-128. With e = 255 zero gives NaN.
+pub const samples = [_]Sample{
+    .{ .name = "blocks", .column_align = block_columns, .sources = &.{
+        .{ .unit_columns = block_columns, .unit_bytes = block_bytes },
+        .{ .unit_columns = block_columns, .unit_bytes = 1 },
+    } },
+    // A last block that is not whole, and so not there as a whole.
+    .{ .name = "pairs", .column_align = block_columns, .sources = &.{
+        .{ .unit_columns = 2, .unit_bytes = 1 },
+        .{ .unit_columns = block_columns, .unit_bytes = 1 },
+    } },
+    .{ .name = "ordinary scales", .column_align = block_columns, .sources = &.{
+        .{ .unit_columns = block_columns, .unit_bytes = block_bytes },
+        .{ .unit_columns = block_columns, .unit_bytes = 1, .alphabet = &.{ 110, 117, 120, 127 } },
+    } },
+};
+
 pub fn value(tile: *const Tile, row: u64, column: u64) f32 {
     const byte = tile.line(0, row)[column / 2];
     const code = if (column % 2 == 0) byte & 15 else byte >> 4;
-    const scale = tile.line(1, row)[column / block_columns];
+    return valueOf(code, tile.line(1, row)[column / block_columns]);
+}
+
+/// E2M1 times E8M0: exact in f32 but for overflow, and never below 2^-128 but for zero. Scale 255 makes NaN of zero.
+fn valueOf(code: u8, scale: u8) f32 {
     return float.product(float.e2m1[code], float.f32FromE8m0(scale));
+}
+
+pub fn decode(comptime target: Target, tile: *const Tile) u64 {
+    const elements: [*]target.Bits() = @ptrCast(@alignCast(tile.target));
+    const block_first = tile.column_begin / block_columns;
+    const block_count = std.math.divCeil(u64, tile.column_count, block_columns) catch unreachable;
+    const codes_ahead = vector.prefetchDistance(block_count * block_bytes, tile.strides[0]);
+    const scales_ahead = vector.prefetchDistance(block_count * block_bytes, tile.strides[1]);
+    var non_finite_count: u64 = 0;
+    for (0..tile.row_count) |row| {
+        const codes = tile.line(0, row) + block_first * block_bytes;
+        const scales = tile.line(1, row) + block_first;
+        const to = elements + row * tile.target_stride;
+        vector.prefetch(scales + scales_ahead);
+        const may_overflow = vector.anyAtLeast(scales[0..block_count], firstNonFiniteScale(target));
+        switch (may_overflow) {
+            inline else => |counts| non_finite_count +=
+                decodeRow(target, counts, codes, codes_ahead, scales, to, tile.column_count),
+        }
+    }
+    return non_finite_count;
+}
+
+/// The smallest scale with which a code gives a result that is not finite.
+fn firstNonFiniteScale(comptime target: Target) u8 {
+    @setEvalBranchQuota(100_000);
+    return comptime for (0..256) |scale| {
+        if (!float.isFinite(target, float.round(target, valueOf(7, scale)))) break scale;
+    } else unreachable;
+}
+
+/// `counts`: whether results that are not finite can occur, and are counted.
+fn decodeRow(
+    comptime target: Target,
+    comptime counts: bool,
+    codes: [*]const u8,
+    codes_ahead: usize,
+    scales: [*]const u8,
+    to: [*]target.Bits(),
+    column_count: usize,
+) u64 {
+    @setRuntimeSafety(false);
+    const whole = column_count / block_columns;
+    const rest = column_count % block_columns;
+    const blocks_per_line = 64 / block_bytes;
+    var non_finite_count: u64 = 0;
+    var block: usize = 0;
+    while (block + blocks_per_line <= whole) : (block += blocks_per_line) {
+        vector.prefetch(codes + block * block_bytes + codes_ahead);
+        inline for (0..blocks_per_line) |i| {
+            const bits = decodeBlock(target, codes + (block + i) * block_bytes, scales[block + i]);
+            vector.store(to + (block + i) * block_columns, bits);
+            if (counts) non_finite_count += countNonFinite(target, bits);
+        }
+    }
+    while (block < whole) : (block += 1) {
+        const bits = decodeBlock(target, codes + block * block_bytes, scales[block]);
+        vector.store(to + block * block_columns, bits);
+        if (counts) non_finite_count += countNonFinite(target, bits);
+    }
+    if (rest == 0) return non_finite_count;
+    // Only the bytes that hold the rest of the columns are read.
+    var last: [block_bytes]u8 = @splat(0);
+    for (last[0 .. (rest + 1) / 2], codes + block * block_bytes) |*byte, stored| byte.* = stored;
+    const bits: [block_columns]target.Bits() = decodeBlock(target, &last, scales[block]);
+    for (to[block * block_columns ..][0..rest], bits[0..rest]) |*element, b| {
+        element.* = b;
+        if (counts) non_finite_count += @intFromBool(!float.isFinite(target, b));
+    }
+    return non_finite_count;
+}
+
+inline fn decodeBlock(
+    comptime target: Target,
+    codes: [*]const u8,
+    scale: u8,
+) @Vector(block_columns, target.Bits()) {
+    return switch (target) {
+        .f16, .bf16 => results(target)[scale].lookup(codes),
+        // Every value is a bf16 too: two significant bits, and nothing below 2^-128.
+        .f32 => @bitCast(vector.widen(.bf16, results(.bf16)[scale].lookup(codes))),
+    };
+}
+
+/// The results of all codes, for each scale.
+fn results(comptime target: Target) *const [256]vector.NibbleTable {
+    const tables = comptime blk: {
+        @setEvalBranchQuota(1_000_000);
+        var tables: [256]vector.NibbleTable = undefined;
+        for (&tables, 0..) |*entry, scale| {
+            var bits: [16]u16 = undefined;
+            for (&bits, 0..) |*b, code| b.* = float.round(target, valueOf(code, scale));
+            entry.* = .init(bits);
+        }
+        break :blk tables;
+    };
+    return &tables;
+}
+
+inline fn countNonFinite(
+    comptime target: Target,
+    bits: @Vector(block_columns, target.Bits()),
+) u64 {
+    var counter: vector.NonFiniteCounter(target, block_columns) = .{};
+    counter.add(bits);
+    return counter.total();
 }

@@ -1,0 +1,112 @@
+//! Dense f32, f16 and bf16 and the nine casts between them. f32.zig, f16.zig and bf16.zig are its three codecs.
+//!
+//!     source 0: 4 or 2 bytes for each column, little-endian
+const std = @import("std");
+const float = @import("../core/float.zig");
+const table = @import("../table.zig");
+const vector = @import("../core/vector.zig");
+const geometry_file = @import("geometry.zig");
+const Geometry = geometry_file.Geometry;
+const Sample = geometry_file.Sample;
+const Target = float.Target;
+const Tile = table.Tile;
+
+/// The codec of stored elements of `source`.
+pub fn Codec(comptime source: Target) type {
+    const Stored = source.Bits();
+    return struct {
+        pub fn check(geometry: Geometry) bool {
+            if (geometry.sources.len != 1 or !geometry.parametersEnd(0)) return false;
+            const elements = geometry.sources[0];
+            return elements.rows_per_line == 1 and elements.unit_columns != 0 and
+                elements.unit_bytes == @as(u64, elements.unit_columns) * @sizeOf(Stored);
+        }
+
+        pub const samples = [_]Sample{.{
+            .name = "plain",
+            .sources = &.{.{ .unit_columns = 1, .unit_bytes = @sizeOf(Stored) }},
+        }};
+
+        pub fn value(tile: *const Tile, row: u64, column: u64) f32 {
+            const bytes = tile.line(0, row)[column * @sizeOf(Stored) ..][0..@sizeOf(Stored)];
+            const bits = std.mem.readInt(Stored, bytes, .little);
+            return switch (source) {
+                .f32 => @bitCast(bits),
+                .f16 => float.f32FromF16(bits),
+                .bf16 => float.f32FromBf16(bits),
+            };
+        }
+
+        pub fn decode(comptime target: Target, tile: *const Tile) u64 {
+            const elements: [*]target.Bits() = @ptrCast(@alignCast(tile.target));
+            const row_bytes = tile.column_count * @sizeOf(Stored);
+            const ahead = vector.prefetchDistance(row_bytes, tile.strides[0]);
+            var non_finite_count: u64 = 0;
+            for (0..tile.row_count) |row| {
+                non_finite_count += castRow(
+                    source,
+                    target,
+                    tile.line(0, row) + tile.column_begin * @sizeOf(Stored),
+                    ahead,
+                    elements + row * tile.target_stride,
+                    tile.column_count,
+                );
+            }
+            return non_finite_count;
+        }
+    };
+}
+
+/// Two registers of f32 at a time hide the latency of the conversions.
+const lanes = 2 * vector.register_bytes / @sizeOf(f32);
+
+fn castRow(
+    comptime source: Target,
+    comptime target: Target,
+    from: [*]const u8,
+    ahead: usize,
+    to: [*]target.Bits(),
+    count: usize,
+) u64 {
+    @setRuntimeSafety(false);
+    const Stored = @Vector(lanes, source.Bits());
+    const Counter = vector.NonFiniteCounter(target, lanes);
+    const whole = count - count % lanes;
+    var total: u64 = 0;
+    var i: usize = 0;
+    while (i < whole) {
+        var counter: Counter = .{};
+        const segment_end = @min(whole, i + lanes * @as(usize, Counter.add_count_max));
+        while (i < segment_end) : (i += lanes) {
+            const bytes = from + i * @sizeOf(source.Bits());
+            vector.prefetch(bytes + ahead);
+            const bits = cast(source, target, vector.load(Stored, bytes));
+            counter.add(bits);
+            vector.store(to + i, bits);
+        }
+        total += counter.total();
+    }
+    if (i == count) return total;
+    // The rest goes through a full vector: zeros follow it, which are finite.
+    var rest: [lanes]source.Bits() = @splat(0);
+    const rest_bytes = std.mem.sliceAsBytes(rest[0 .. count - i]);
+    for (rest_bytes, from + i * @sizeOf(source.Bits())) |*byte, stored| byte.* = stored;
+    const bits: [lanes]target.Bits() = cast(source, target, rest);
+    var counter: Counter = .{};
+    counter.add(bits);
+    for (to[i..count], bits[0 .. count - i]) |*element, b| element.* = b;
+    return total + counter.total();
+}
+
+/// Equal types meet too: there only NaN changes, to a quiet one.
+inline fn cast(
+    comptime source: Target,
+    comptime target: Target,
+    bits: @Vector(lanes, source.Bits()),
+) @Vector(lanes, target.Bits()) {
+    if (source != target or source == .f32) return vector.round(target, vector.widen(source, bits));
+    const infinity: @Vector(lanes, u16) = @splat(target.exponentMask());
+    const quiet_bit: @Vector(lanes, u16) = @splat(target.exponentMask() >> 1 & ~target.exponentMask());
+    const magnitude = bits & @as(@Vector(lanes, u16), @splat(0x7fff));
+    return @select(u16, magnitude > infinity, bits | quiet_bit, bits);
+}

@@ -1,0 +1,128 @@
+//! Matrices of stored bytes for tests: laid out as a codec's sample says, each source in guarded memory of its own.
+const std = @import("std");
+const assert = std.debug.assert;
+const abi = @import("../abi.zig");
+const geometry_file = @import("../codecs/geometry.zig");
+const Geometry = geometry_file.Geometry;
+const Guarded = @import("guarded.zig").Guarded;
+const Sample = geometry_file.Sample;
+const Tile = @import("../table.zig").Tile;
+
+/// Where the bytes of a source lie in their guarded memory.
+pub const Placement = enum { at_start, at_start_plus_one, at_end };
+
+/// How bytes are made up. A period that is prime shows blocks that changed places.
+pub const Fill = enum { random, period_251 };
+
+pub const Matrix = struct {
+    sample: Sample,
+    rows: u64,
+    columns: u64,
+    sources: [abi.source_count_max]abi.Source,
+    bytes: [abi.source_count_max][]u8,
+
+    pub fn init(
+        sample: Sample,
+        rows: u64,
+        columns: u64,
+        memories: []const Guarded,
+        placement: Placement,
+        fill: Fill,
+        random: std.Random,
+    ) Matrix {
+        assert(rows % sample.row_unit == 0 and columns % sample.column_unit == 0);
+        var matrix: Matrix = .{
+            .sample = sample,
+            .rows = rows,
+            .columns = columns,
+            .sources = undefined,
+            .bytes = undefined,
+        };
+        for (sample.sources, memories[0..sample.sources.len], 0..) |shape, memory, i| {
+            const source = sourceOf(shape, rows, columns);
+            matrix.sources[i] = source;
+            matrix.bytes[i] = switch (placement) {
+                .at_start => memory.atStart(source.size, 0),
+                .at_start_plus_one => memory.atStart(source.size, 1),
+                .at_end => memory.atEnd(source.size, 0),
+            };
+            for (matrix.bytes[i], 0..) |*byte, position| {
+                const value: u8 = switch (fill) {
+                    .random => random.int(u8),
+                    .period_251 => @intCast(position % 251),
+                };
+                byte.* = if (shape.alphabet.len == 0) value else shape.alphabet[value % shape.alphabet.len];
+            }
+        }
+        return matrix;
+    }
+
+    pub fn geometry(matrix: *const Matrix) Geometry {
+        return .{
+            .rows = matrix.rows,
+            .columns = matrix.columns,
+            .row_align = matrix.sample.row_align,
+            .column_align = matrix.sample.column_align,
+            .parameters = &matrix.sample.parameters,
+            .sources = matrix.sources[0..matrix.sample.sources.len],
+        };
+    }
+
+    /// The tile of these rows and columns, without a target.
+    pub fn tile(
+        matrix: *const Matrix,
+        row_begin: u64,
+        row_count: u64,
+        column_begin: u64,
+        column_count: u64,
+    ) Tile {
+        var result: Tile = .{
+            .sources = undefined,
+            .strides = @splat(0),
+            .rows_per_line = @splat(0),
+            .parameters = matrix.sample.parameters,
+            .row_begin = row_begin,
+            .row_count = row_count,
+            .column_begin = column_begin,
+            .column_count = column_count,
+            .columns = matrix.columns,
+            .target = undefined,
+            .target_stride = column_count,
+        };
+        for (matrix.geometry().sources, 0..) |source, i| {
+            const line = if (source.rows_per_line == 0) 0 else row_begin / source.rows_per_line;
+            result.sources[i] = matrix.bytes[i].ptr + line * source.line_bytes;
+            result.strides[i] = source.line_bytes;
+            result.rows_per_line[i] = source.rows_per_line;
+        }
+        return result;
+    }
+};
+
+/// Bytes that the largest source of a matrix takes.
+pub fn sourceBytesMax(sample: Sample, rows: u64, columns: u64) u64 {
+    var bytes: u64 = 0;
+    for (sample.sources) |shape| bytes = @max(bytes, sourceOf(shape, rows, columns).size);
+    return bytes;
+}
+
+fn sourceOf(shape: geometry_file.SampleSource, rows: u64, columns: u64) abi.Source {
+    const line_bytes = if (shape.unit_columns == 0)
+        shape.bytes + shape.bytes_per_row * rows + shape.bytes_per_column * columns
+    else
+        shape.unit_bytes * (std.math.divCeil(u64, columns, shape.unit_columns) catch unreachable);
+    const line_count = if (shape.rows_per_line == 0)
+        1
+    else
+        std.math.divCeil(u64, rows, shape.rows_per_line) catch unreachable;
+    return .{
+        .file = 0,
+        .rows_per_line = shape.rows_per_line,
+        .offset = 0,
+        .size = line_count * line_bytes,
+        .line_bytes = line_bytes,
+        .batch_bytes = 0,
+        .unit_columns = shape.unit_columns,
+        .unit_bytes = shape.unit_bytes,
+    };
+}
