@@ -63,11 +63,17 @@ function readOptions(plan: Plan, output: Checkpoint): Pick<PlanOptions, "to" | "
   const plain = tensors.filter(({ origin, dtype }) => origin.kind === "copy" && isDenseDtype(dtype))
   const found = ({ name }: OutputTensor) => output.tensors.get(name)
   const cast = plain.filter((tensor) => (found(tensor)?.dtype ?? tensor.dtype) !== tensor.dtype)
-  const to = [...weights, ...cast].map((tensor) => found(tensor)?.dtype).find(isDense) ?? "BF16"
+  const to = commonest([...weights, ...cast].map((tensor) => found(tensor)?.dtype).filter(isDense)) ?? "BF16"
   const kept = weights.filter((tensor) => found(tensor) === undefined && keepsStored(tensor, output))
   const uncast = cast.length === 0 ? [] : plain.filter(({ name, dtype }) => output.tensors.get(name)?.dtype === dtype)
   const excluded = [...kept, ...uncast.filter(({ dtype }) => dtype !== to)]
   return { to, castAll: cast.length > 0, exclude: excluded.map(({ name }) => escapeGlob(name)) }
+}
+
+/** The value that occurs most often: one tensor that is wrong must not make all others look so. */
+function commonest<T>(values: readonly T[]): T | undefined {
+  const groups = [...Map.groupBy(values, (value) => value)]
+  return groups.toSorted(([, a], [, b]) => b.length - a.length)[0]?.[0]
 }
 
 function isDense(dtype: string | undefined): dtype is DenseDtype {

@@ -37,6 +37,10 @@ export function transpose(values: readonly number[], rows: number, columns: numb
   return result
 }
 
+/** 2^-160 … 2^160. */
+const POWERS = Array.from({ length: 321 }, (_, i) => 2 ** (i - 160))
+const powerOfTwo = (exponent: number): number => POWERS[exponent + 160]!
+
 /** Bits of exponent and of fraction. */
 const FORMATS = { BF16: [8, 7], F16: [5, 10], F32: [8, 23] } as const
 
@@ -49,7 +53,7 @@ export function bitsOf(value: number, dtype: Dense): number | undefined {
   const magnitude = Math.abs(value)
   // The exponent of a normal number; below the smallest one the spacing stays what it is there.
   let exponent = 1 - bias
-  while (exponent < bias && magnitude >= 2 ** (exponent + 1)) exponent += 1
+  while (exponent < bias && magnitude >= powerOfTwo(exponent + 1)) exponent += 1
   const steps = roundHalfEven(magnitude / 2 ** (exponent - fractionBits))
   // Counting steps from zero is counting bit patterns: a carry out of the fraction is the next exponent.
   const bits = steps + (exponent - 1 + bias) * 2 ** fractionBits
