@@ -8,6 +8,7 @@ const system = @import("../machine/system.zig");
 const fault_file = @import("fault.zig");
 const Fault = fault_file.Fault;
 const Stop = fault_file.Stop;
+const SourceFile = @import("source.zig").SourceFile;
 
 pub const TargetFile = struct {
     /// Number of the file in the plan.
@@ -135,6 +136,20 @@ pub const TargetFile = struct {
         assert(offset <= target.size and bytes.len <= target.size - offset);
         const failed = system.write(target.fd, bytes, offset);
         if (failed != .SUCCESS) return target.fail(.write, failed);
+    }
+
+    /// Writes bytes of a map: where the file behind it has lost them the source is at fault, which the system tells by
+    /// EFAULT instead of a signal.
+    pub fn writeMapped(target: *TargetFile, source: *SourceFile, bytes: []const u8, offset: u64) fault_file.Error!void {
+        assert(offset <= target.size and bytes.len <= target.size - offset);
+        switch (system.write(target.fd, bytes, offset)) {
+            .SUCCESS => {},
+            .FAULT => {
+                try source.checkIdentity();
+                return target.stop.fail(.io(.read, .IO, source.index));
+            },
+            else => |failed| return target.fail(.write, failed),
+        }
     }
 
     /// Fills `bytes` from `offset` on.

@@ -229,11 +229,7 @@ pub const Worker = struct {
             const row = tile.row_begin + i;
             const bytes = (view.line(source, row) + tile.column_begin)[0..size];
             const element = (tile.batch * step.rows + row) * step.columns + tile.column_begin;
-            target.write(bytes, step.target_offset + element) catch |fault| {
-                // A map that lost its file makes the write fail with EFAULT.
-                engine.source(source.file).checkIdentity() catch {};
-                return fault;
-            };
+            try target.writeMapped(engine.source(source.file), bytes, step.target_offset + element);
             worker.tally.bytes_written += size;
         }
     }
