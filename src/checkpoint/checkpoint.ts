@@ -8,7 +8,9 @@ export interface SideFile {
   /** Relative to the folder, with `/`. */
   readonly name: string
   readonly size: number
-  /** A file that only describes the quantization (quantize_config.json, hf_quant_config.json, …): it is not copied. */
+  /**
+   * A file that only describes the quantization (quantize_config.json, hf_quant_config.json, …): it is not copied.
+   */
   readonly quantization: boolean
 }
 
@@ -41,8 +43,9 @@ export interface Checkpoint {
   readonly declared: DeclaredQuantization | undefined
   readonly sideFiles: readonly SideFile[]
   /**
-   * What the folder holds and a copy would miss: weights that are not part of the checkpoint (`pytorch_model.bin` beside safetensors),
-   * subfolders with weights of their own (`original/`), links that leave the folder. Names as in SideFile; folders end in `/`.
+   * What the folder holds and a copy would miss: weights that are not part of the checkpoint (`pytorch_model.bin`
+   * beside safetensors), subfolders with weights of their own (`original/`), links that leave the folder. Names as in
+   * SideFile; folders end in `/`.
    */
   readonly leftOut: readonly string[]
   /** Bytes of all tensors. */

@@ -1,8 +1,10 @@
-/** Asynchronous work on many items, a few at a time: headers of shards on a network file system are read in parallel. */
+/**
+ * Asynchronous work on many items, a few at a time: headers of shards on a network file system are read in parallel.
+ */
 
 /**
- * `work` on each item, at most `limit` at once; results in the order of the items. The first fault is thrown after the work in
- * flight has ended, and no further item is begun.
+ * `work` on each item, at most `limit` at once; results in the order of the items. The first fault is thrown after
+ * the work in flight has ended, and no further item is begun.
  */
 export async function mapConcurrent<Item, Result>(
   items: readonly Item[],

@@ -29,7 +29,10 @@ export interface DeclaringFile {
 /** Side files that declare a quantization, in the order in which they are asked. */
 export const DECLARING_FILES = ["hf_quant_config.json", "quantize_config.json", "quant_config.json"] as const
 
-/** What `config` (config.json) or one of `sideFiles` declares. Throws MalformedError for settings of a wrong type or value. */
+/**
+ * What `config` (config.json) or one of `sideFiles` declares. Throws MalformedError for settings of a wrong type or
+ * value.
+ */
 export function findDeclared(
   config: DeclaringFile | undefined,
   sideFiles: readonly DeclaringFile[],
@@ -46,8 +49,9 @@ export function findDeclared(
 
 /** `place` is where in the file the settings stand; "" where they are the file. */
 function declare(file: DeclaringFile, place: string, method: string, settings: JsonObject): DeclaredQuantization {
-  checkNumbers(settings, { path: file.path, place: place === "" ? "file" : place })
-  return { method, origin: place === "" ? file.name : `${file.name}: ${place}`, settings }
+  const shown = escapeText(place)
+  checkNumbers(settings, { path: file.path, place: shown === "" ? "file" : shown })
+  return { method, origin: shown === "" ? file.name : `${file.name}: ${shown}`, settings }
 }
 
 function fromConfig(
@@ -135,7 +139,7 @@ function checkNumbers(value: JsonValue, where: Place, key = ""): void {
     const valid = number > 0 || (number === -1 && GROUP_KEYS.has(key))
     if (valid && (BIT_KEYS.has(key) || Number.isSafeInteger(number))) return
     const expected = BIT_KEYS.has(key) ? "a positive number" : "a positive integer"
-    const what = `${escapeText(where.place)} has a wrong ${quote(key)}`
+    const what = `${where.place} has a wrong ${quote(key)}`
     throw fileFault(where.path, what, { expected, found: describeJson(value) })
   }
 }

@@ -1,6 +1,6 @@
 /**
- * `*.safetensors.index.json`: which tensor is in which shard. Its names come from a stranger and become paths, so they must be plain
- * file names; the shards must hold exactly the tensors that it lists.
+ * `*.safetensors.index.json`: which tensor is in which shard. Its names come from a stranger and become paths, so
+ * they must be plain file names; the shards must hold exactly the tensors that it lists.
  */
 import { basename } from "node:path"
 import type { ContainerFile, StoredTensor } from "../containers/container.ts"
@@ -65,7 +65,9 @@ function shardNameFault(shard: string): string | undefined {
   return undefined
 }
 
-/** All tensors of the shards by name. Throws MalformedError where two shards share one or the index says otherwise. */
+/**
+ * All tensors of the shards by name. Throws MalformedError where two shards share one or the index says otherwise.
+ */
 export function collectTensors(
   shards: readonly ContainerFile[],
   index: CheckpointIndex | undefined,
@@ -75,10 +77,10 @@ export function collectTensors(
     for (const tensor of list) {
       const other = tensors.get(tensor.name)
       if (other !== undefined) {
-        const what = "is in two files"
-        throw tensorFault(file.path, tensor.name, what, {
+        throw tensorFault(file.path, tensor.name, "is in two files", {
           expected: "one",
-          found: `${other.file.name} and ${file.name}`,
+          found: `${quote(other.file.name)} and ${quote(file.name)}`,
+          ...(index === undefined ? { hint: "name the file that is meant, if each is a model of its own" } : {}),
         })
       }
       const listed = index?.weightMap.get(tensor.name)

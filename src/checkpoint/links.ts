@@ -1,6 +1,6 @@
 /**
- * Symbolic links of a checkpoint's folder. A link must not make the program read, and so publish, a file from elsewhere on the
- * machine. The one layout that lives of such links is the Hugging Face cache:
+ * Symbolic links of a checkpoint's folder. A link must not make the program read, and so publish, a file from
+ * elsewhere on the machine. The one layout that lives of such links is the Hugging Face cache:
  *
  *     models--org--name/snapshots/<revision>/model.safetensors -> ../../blobs/<hash>
  */
@@ -37,7 +37,10 @@ export async function folderBounds(folder: string): Promise<FolderBounds> {
   }
 }
 
-/** Where a link of the folder leads; undefined where that is neither in the folder nor a blob. Files that are no links stay. */
+/**
+ * Where a link of the folder leads; undefined where that is neither in the folder nor a blob. Files that are no links
+ * stay.
+ */
 export async function insideTarget(path: string, bounds: FolderBounds): Promise<string | undefined> {
   try {
     const stats = await lstat(path)

@@ -1,4 +1,7 @@
-/** Opening a checkpoint: what the user's path means, which files belong to it, and all headers, checked. No tensor byte is read. */
+/**
+ * Opening a checkpoint: what the user's path means, which files belong to it, and all headers, checked. No tensor
+ * byte is read.
+ */
 import type { Dirent } from "node:fs"
 import { stat } from "node:fs/promises"
 import { basename, dirname, join } from "node:path"
@@ -15,7 +18,10 @@ import { collectTensors, readIndex, shardNames } from "./index-file.ts"
 import { type FolderBounds, folderBounds, requireInside } from "./links.ts"
 import { findSideFiles, listFolder } from "./side-files.ts"
 
-/** Headers read at one time: enough to hide the latency of a network file system, few enough for any limit of open files. */
+/**
+ * Headers read at one time: enough to hide the latency of a network file system, few enough for any limit of open
+ * files.
+ */
 const OPEN_COUNT_MAX = 16
 /** config.json of the largest models is below 100 KB; embedded per-module settings reach a few MB. */
 const CONFIG_SIZE_MAX = 64 * 1024 * 1024
@@ -25,9 +31,9 @@ const INDEX_SUFFIX = ".safetensors.index.json"
 const INDEX_NAME = `model${INDEX_SUFFIX}`
 
 /**
- * Opens a .safetensors file, a folder (with an index, or with all its .safetensors files), or an index file, which stands for its
- * folder. Throws MalformedError, UnsupportedError for known other formats, UsageError where the path is
- * ambiguous, IoError where something cannot be read.
+ * Opens a .safetensors file, a folder (with an index, or with all its .safetensors files), or an index file, which
+ * stands for its folder. Throws MalformedError, UnsupportedError for known other formats, UsageError where the path
+ * is ambiguous, IoError where something cannot be read.
  */
 export async function openCheckpoint(path: string): Promise<Checkpoint> {
   const stats = await statPath(path)
@@ -111,8 +117,8 @@ function chooseIndex(folder: string, entries: readonly Dirent[]): string | undef
 }
 
 /**
- * The .safetensors files of a folder without index. Mistral's `consolidated` form and adapters lie beside the same model's files and
- * are not part of them.
+ * The .safetensors files of a folder without index. Mistral's `consolidated` form and adapters lie beside the same
+ * model's files and are not part of them.
  */
 function unindexedShards(folder: string, entries: readonly Dirent[]): string[] {
   const all = entries.map((entry) => entry.name).filter((name) => name.endsWith(".safetensors"))
@@ -123,7 +129,10 @@ function unindexedShards(folder: string, entries: readonly Dirent[]): string[] {
   return shards
 }
 
-/** Files named `…-00001-of-00003.safetensors` promise how many there are; one that is missing would pass unseen without an index. */
+/**
+ * Files named `…-00001-of-00003.safetensors` promise how many there are; one that is missing would pass unseen
+ * without an index.
+ */
 function checkNumbering(folder: string, shards: readonly string[]): void {
   const counts = new Map<string, number>()
   for (const name of shards) {

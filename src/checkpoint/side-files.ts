@@ -1,6 +1,6 @@
 /**
- * The files that travel with a checkpoint. A converted folder should be what `hf download` of the dense model would give: tokenizer,
- * generation settings, templates, licence, code, in subfolders too. What is not copied is reported:
+ * The files that travel with a checkpoint. A converted folder should be what `hf download` of the dense model would
+ * give: tokenizer, generation settings, templates, licence, code, in subfolders too. What is not copied is reported:
  * other forms of the weights, a subfolder that holds weights (`original/`, `onnx/`), links that leave the folder.
  */
 import type { Dirent } from "node:fs"

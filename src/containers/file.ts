@@ -1,6 +1,6 @@
 /**
- * Opening files that someone else named. Only regular files are read: opening a FIFO would wait for a writer for ever, and
- * a device may do anything. What the system refuses becomes an IoError with the path and a plain reason.
+ * Opening files that someone else named. Only regular files are read: opening a FIFO would wait for a writer for
+ * ever, and a device may do anything. What the system refuses becomes an IoError with the path and a plain reason.
  */
 import { constants, type Stats } from "node:fs"
 import { type FileHandle, open, stat } from "node:fs/promises"

@@ -1,6 +1,6 @@
 /**
- * Files of other formats that people hand to a safetensors reader, by their first bytes. A name in the message helps more
- * than "header is 14 GB long".
+ * Files of other formats that people hand to a safetensors reader, by their first bytes. A name in the message helps
+ * more than "header is 14 GB long".
  */
 import { type DequantizerError, UnsupportedError } from "../errors.ts"
 import { escapeText, fileFault } from "./quote.ts"

@@ -1,19 +1,24 @@
 /**
- * A strict JSON reader (RFC 8259) for headers and indexes. The engine's own JSON.parse hides what matters here: duplicate keys,
- * the written form of numbers, and how deep a file nests. Objects become Maps, so that `__proto__` is a name like any
- * other; numbers keep their source text, so that `1e-05` or a 20-digit integer survives a rewrite.
+ * A strict JSON reader (RFC 8259) for headers and indexes. The engine's own JSON.parse hides what matters here:
+ * duplicate keys, the written form of numbers, and how deep a file nests. Objects become Maps, so that `__proto__` is
+ * a name like any other; numbers keep their source text, so that `1e-05` or a 20-digit integer survives a rewrite.
  *
  * Time and memory are linear in the text. Strings are slices of it.
  */
 import { MalformedError } from "../errors.ts"
 import { escapeText, quote } from "./quote.ts"
 
-/** Open arrays and objects at one time; serde_json, which reads safetensors headers elsewhere, stops at the same depth. */
+/**
+ * Open arrays and objects at one time; serde_json, which reads safetensors headers elsewhere, stops at the same
+ * depth.
+ */
 const DEPTH_MAX = 127
 /** Digits of 2^64 - 1, the largest integer that a header may hold. */
 const INTEGER_DIGITS_MAX = 20
 
-/** A number as it was written. `Infinity`, `-Infinity` and `NaN` occur only where the reader was told to allow them. */
+/**
+ * A number as it was written. `Infinity`, `-Infinity` and `NaN` occur only where the reader was told to allow them.
+ */
 export class JsonNumber {
   readonly text: string
 
@@ -26,7 +31,9 @@ export type JsonObject = ReadonlyMap<string, JsonValue>
 export type JsonValue = null | boolean | string | JsonNumber | readonly JsonValue[] | JsonObject
 
 export interface JsonOptions {
-  /** Accept the constants that Python's json module writes: Mamba configs hold `"time_step_limit": [0.0, Infinity]`. */
+  /**
+   * Accept the constants that Python's json module writes: Mamba configs hold `"time_step_limit": [0.0, Infinity]`.
+   */
   readonly pythonConstants?: boolean
 }
 
@@ -93,8 +100,8 @@ export class JsonReader {
   }
 
   /**
-   * Takes the text that a sticky expression matches at the next token, and its groups. A way to read a value of a known form in
-   * one step; what the expression matches must be exactly one valid value.
+   * Takes the text that a sticky expression matches at the next token, and its groups. A way to read a value of a
+   * known form in one step; what the expression matches must be exactly one valid value.
    */
   take(expression: RegExp): RegExpExecArray | null {
     this.peek()
@@ -201,7 +208,9 @@ export class JsonReader {
     }
   }
 
-  /** Passes over a value of no interest, which must be valid all the same: no duplicate keys, numbers that are finite. */
+  /**
+   * Passes over a value of no interest, which must be valid all the same: no duplicate keys, numbers that are finite.
+   */
   skip(): void {
     const code = this.peek()
     if (code === OPEN_OBJECT) {
@@ -258,7 +267,9 @@ export class JsonReader {
     return value
   }
 
-  /** A string with escapes in it, or a faulty one: its end is found here, its escapes are the engine's own business. */
+  /**
+   * A string with escapes in it, or a faulty one: its end is found here, its escapes are the engine's own business.
+   */
   #escapedString(): string {
     const text = this.#text
     const start = this.#position
@@ -299,7 +310,9 @@ function isExact(text: string, value: number): boolean {
   return value < 2 ** 64 && BigInt(text) === BigInt(value)
 }
 
-/** UTF-8 to text, strictly: overlong forms, encoded surrogates and stray bytes are faults; a byte order mark is kept. */
+/**
+ * UTF-8 to text, strictly: overlong forms, encoded surrogates and stray bytes are faults; a byte order mark is kept.
+ */
 export function decodeUtf8(bytes: Uint8Array, place: string): string {
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes)
@@ -343,7 +356,10 @@ export function describeJson(value: JsonValue | undefined): string {
   return isJsonObject(value) ? "an object" : "an array"
 }
 
-/** Text of a value with two spaces of indent, members in their order, numbers as they were written. No newline at the end. */
+/**
+ * Text of a value with two spaces of indent, members in their order, numbers as they were written. No newline at the
+ * end.
+ */
 export function stringifyJson(value: JsonValue): string {
   const parts: string[] = []
   write(value, "\n", parts)

@@ -11,13 +11,14 @@ const NAME_HEAD_LENGTH = 100
 const NAME_TAIL_LENGTH = 40
 
 /**
- * C0, DEL, C1; soft hyphen; marks and zero-width characters; line and paragraph separators; embeddings and isolates
- * that change the direction of text; word joiners; byte order mark; annotation anchors; surrogates without their partner; tags.
+ * Control characters; format characters, which hide in text or change its direction (zero width, bidirectional, soft
+ * hyphen, tags); line and paragraph separators; halves of surrogate pairs.
  */
-const UNSAFE =
-  /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\p{Surrogate}\u{e0000}-\u{e007f}]/gu
+const UNSAFE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu
 
-/** `text` with unsafe characters as escapes (`\n`, `\x1b`, `\u202e`), never cut. For paths, which are needed whole. */
+/**
+ * `text` with unsafe characters as escapes (`\n`, `\x1b`, `\u202e`), never cut. For paths, which are needed whole.
+ */
 export function escapeText(text: string): string {
   return text.replace(UNSAFE, (character) => {
     if (character === "\n") return "\\n"

@@ -1,6 +1,6 @@
 /**
- * Dense tensors. They are not weights of an inventory: what is not quantized is copied as it is. Where one is to be cast or
- * multiplied, this gives it the form that the engine works on.
+ * Dense tensors. They are not weights of an inventory: what is not quantized is copied as it is. Where one is to be
+ * cast or multiplied, this gives it the form that the engine works on.
  */
 import type { StoredTensor } from "../containers/container.ts"
 import { type DenseDtype, DTYPE_BITS, elementCount, isDenseDtype } from "../containers/dtype.ts"
@@ -19,8 +19,8 @@ export const DENSE_ROW: FormatRow = {
 }
 
 /**
- * A BF16, F16 or F32 tensor as one matrix: the last dimension is the columns, all others together are the rows; a vector is one row, a
- * scalar one value. undefined for other dtypes and for tensors without values.
+ * A BF16, F16 or F32 tensor as one matrix: the last dimension is the columns, all others together are the rows; a
+ * vector is one row, a scalar one value. undefined for other dtypes and for tensors without values.
  */
 export function denseWeight(tensor: StoredTensor): Weight | undefined {
   const { name, dtype, shape } = tensor

@@ -1,6 +1,6 @@
 /**
- * The registry of schemes, and the inventory of a checkpoint: which stored tensors form which weights. A new scheme is one
- * file and one line in `schemes`.
+ * The registry of schemes, and the inventory of a checkpoint: which stored tensors form which weights. A new scheme
+ * is one file and one line in `schemes`.
  */
 import type { Checkpoint } from "../checkpoint/checkpoint.ts"
 import type { StoredTensor } from "../containers/container.ts"
@@ -10,7 +10,7 @@ import { DENSE_ROW } from "./dense.ts"
 import { isRuntimeTensor, knownFormat, loosePart, mayBeCodes } from "./known.ts"
 import { mxfp4CompressedTensors } from "./mxfp4-compressed-tensors.ts"
 import { mxfp4GptOss } from "./mxfp4-gpt-oss.ts"
-import type { FormatRow, Inventory, MatchContext, Scheme, Weight } from "./scheme.ts"
+import { type FormatRow, type Inventory, type MatchContext, type Scheme, SHARD_HINT, type Weight } from "./scheme.ts"
 
 /** Asked in this order, after those whose quantization is declared. */
 export const schemes = [mxfp4GptOss, mxfp4CompressedTensors] as const satisfies readonly Scheme[]
@@ -24,9 +24,9 @@ export const formatRows: readonly ({ readonly name: string } & FormatRow)[] = [
 const FORMATS_HINT = "`dequantizer formats` lists what is supported"
 
 /**
- * Sorts all tensors of a checkpoint into weights, plain tensors and tensors that a dense model has no use for. Fails closed: a
- * quantized tensor is part of a weight or an error. Throws MalformedError for parts that are missing or do not fit and for
- * names that collide, UnsupportedError for formats that are recognised and not supported.
+ * Sorts all tensors of a checkpoint into weights, plain tensors and tensors that a dense model has no use for. Fails
+ * closed: a quantized tensor is part of a weight or an error. Throws MalformedError for parts that are missing or do
+ * not fit and for names that collide, UnsupportedError for formats that are recognised and not supported.
  */
 export function takeInventory(checkpoint: Checkpoint): Inventory {
   const context: MatchContext = { checkpoint, tensor: (name) => checkpoint.tensors.get(name) }
@@ -84,13 +84,14 @@ function refuseQuantized(rest: readonly StoredTensor[], asked: readonly Scheme[]
     const line = tensorLine(tensor.file.path, tensor.name, `${format.title} is not supported`)
     throw new UnsupportedError(line, { hint: format.hint ?? FORMATS_HINT })
   }
+  const hint = context.checkpoint.kind === "file" ? { hint: SHARD_HINT } : {}
   for (const tensor of rest) {
     for (const scheme of asked) {
       const sentence = scheme.orphan?.(tensor, context)
-      if (sentence !== undefined) throw tensorFault(tensor.file.path, tensor.name, sentence)
+      if (sentence !== undefined) throw tensorFault(tensor.file.path, tensor.name, sentence, hint)
     }
     const sentence = loosePart(tensor)
-    if (sentence !== undefined) throw tensorFault(tensor.file.path, tensor.name, sentence)
+    if (sentence !== undefined) throw tensorFault(tensor.file.path, tensor.name, sentence, hint)
   }
 }
 

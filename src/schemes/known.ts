@@ -1,7 +1,7 @@
 /**
- * Quantized tensors that are recognised and not supported. A quantized tensor must never pass for a dense one, so each way
- * of storing codes has a row here until a scheme takes it over (and its row out). The first row that fits decides,
- * those that fit every name after all others.
+ * Quantized tensors that are recognised and not supported. A quantized tensor must never pass for a dense one, so
+ * each way of storing codes has a row here until a scheme takes it over (and its row out). The first row that fits
+ * decides, those that fit every name after all others.
  */
 import type { StoredTensor } from "../containers/container.ts"
 import type { Dtype } from "../containers/dtype.ts"
@@ -93,7 +93,9 @@ export function knownFormat(tensor: StoredTensor, context: MatchContext): KnownF
   return named ?? FORMATS_BY_ANCHOR.get("")?.find(fits)
 }
 
-/** Last parts of names that only parts of a quantized weight have. Left over, they mean that its codes are missing. */
+/**
+ * Last parts of names that only parts of a quantized weight have. Left over, they mean that its codes are missing.
+ */
 const PART_NAMES: ReadonlySet<string> = new Set([
   ".weight_scale",
   ".weight_scale_inv",
@@ -113,8 +115,8 @@ const PART_NAMES: ReadonlySet<string> = new Set([
 const CODE_DTYPES: readonly Dtype[] = ["U8", "I8", "U16", "I16", "U32", "I32", "U64"]
 
 /**
- * A sentence where a tensor that nothing claimed looks like a part of a quantized weight: scales of no codes, an E8M0 tensor, a
- * matrix of whole numbers called `weight`.
+ * A sentence where a tensor that nothing claimed looks like a part of a quantized weight: scales of no codes, an E8M0
+ * tensor, a matrix of whole numbers called `weight`.
  */
 export function loosePart(tensor: StoredTensor): string | undefined {
   if (PART_NAMES.has(lastPart(tensor.name))) return "part of a quantized weight without its codes"
@@ -132,7 +134,10 @@ export function mayBeCodes({ dtype, shape }: StoredTensor): boolean {
   return CODE_DTYPES.includes(dtype) && shape.length >= 2
 }
 
-/** Last parts of names of tensors that belong to a quantized model's run time, such as ranges of activations and of the KV cache. */
+/**
+ * Last parts of names of tensors that belong to a quantized model's run time, such as ranges of activations and of
+ * the KV cache.
+ */
 const RUNTIME_NAMES: ReadonlySet<string> = new Set([
   ".input_scale",
   ".input_global_scale",
@@ -146,7 +151,10 @@ const RUNTIME_NAMES: ReadonlySet<string> = new Set([
   ".weight_shape",
 ])
 
-/** Whether a dense form of a quantized checkpoint has no use for the tensor. Such tensors are scalars or short vectors. */
+/**
+ * Whether a dense form of a quantized checkpoint has no use for the tensor. Such tensors are scalars or short
+ * vectors.
+ */
 export function isRuntimeTensor({ name, shape }: StoredTensor): boolean {
   return shape.length <= 1 && RUNTIME_NAMES.has(lastPart(name))
 }

@@ -4,15 +4,23 @@
  *     P.weight_packed  U8 [batch…, out, in/2]    two codes to a byte, the low nibble is the even column
  *     P.weight_scale   U8 [batch…, out, in/32]   E8M0
  *
- * NVFP4 has the same names with E4M3 scales and a `weight_global_scale`, MXFP6 with three bytes for four codes: neither is taken for this.
- * Source: compressed_tensors 0.20.0, compressors/mxfp4.
+ * NVFP4 has the same names with E4M3 scales and a `weight_global_scale`, MXFP6 with three bytes for four codes:
+ * neither is taken for this. Source: compressed_tensors 0.20.0, compressors/mxfp4.
  */
 import type { Checkpoint } from "../checkpoint/checkpoint.ts"
 import type { StoredTensor } from "../containers/container.ts"
 import { isJsonObject, type JsonObject, jsonInteger } from "../containers/json.ts"
 import { quote, tensorFault } from "../containers/quote.ts"
 import { shapeText } from "../containers/safetensors.ts"
-import { E8M0_DTYPES, MXFP4_GROUP, MXFP4_GROUP_BYTES, mxfp4Weight, requireDtype, requireShape } from "./mxfp4.ts"
+import {
+  E8M0_DTYPES,
+  MXFP4_GROUP,
+  MXFP4_GROUP_BYTES,
+  missingScales,
+  mxfp4Weight,
+  requireDtype,
+  requireShape,
+} from "./mxfp4.ts"
 import type { MatchContext, Scheme, Weight } from "./scheme.ts"
 
 const NAME = "mxfp4-compressed-tensors"
@@ -41,7 +49,10 @@ function declared(checkpoint: Checkpoint): boolean {
   return declaredFormats(checkpoint)?.has(FORMAT) ?? false
 }
 
-/** The formats that a compressed-tensors config names, for the whole and per group; undefined where it is none or names none. */
+/**
+ * The formats that a compressed-tensors config names, for the whole and per group; undefined where it is none or
+ * names none.
+ */
 function declaredFormats(checkpoint: Checkpoint): ReadonlySet<string> | undefined {
   const { declared: quantization } = checkpoint
   if (quantization?.method !== "compressed-tensors") return undefined
@@ -65,10 +76,7 @@ function match(codes: StoredTensor, context: MatchContext): Weight | undefined {
   const module = codes.name.slice(0, -CODES.length)
   if (context.tensor(`${module}.weight_global_scale`) !== undefined) return undefined
   const scales = context.tensor(module + SCALES)
-  if (scales === undefined) {
-    const expected = `tensor ${quote(module + SCALES)}`
-    throw tensorFault(codes.file.path, codes.name, "packed codes without scales", { expected, found: "nothing" })
-  }
+  if (scales === undefined) missingScales(codes, module + SCALES, context)
   if (formats === undefined && isOther(codes, scales)) return undefined
   checkGroupSize(context.checkpoint, codes)
   requireDtype(scales, "MXFP4 scales", E8M0_DTYPES)
@@ -84,7 +92,9 @@ function match(codes: StoredTensor, context: MatchContext): Weight | undefined {
   return mxfp4Weight({ name: `${module}.weight`, scheme: NAME, orientation: "as-stored", codes, scales, grid })
 }
 
-/** Without a declared format dtype and shape decide, and what they say of another format is not a fault of this one. */
+/**
+ * Without a declared format dtype and shape decide, and what they say of another format is not a fault of this one.
+ */
 function isOther(codes: StoredTensor, scales: StoredTensor): boolean {
   if (!E8M0_DTYPES.includes(scales.dtype)) return true
   const groups = scales.shape.at(-1)

@@ -4,14 +4,15 @@
  *     original   P.blocks  U8 [E, out, G, 16]   P.scales  U8 [E, out, G]   P = block.N.mlp.mlp1_weight
  *     HF         P_blocks  U8 [E, out, G, 16]   P_scales  U8 [E, out, G]   P = model.layers.N.mlp.experts.gate_up_proj
  *
- * The original model keeps [E, out, in] under the name P (gpt_oss/torch/weights.py); transformers loads HF names as [E, in, out]
- * (integrations/mxfp4.py), so that is what their dense tensors are. The prefix and the number of leading dimensions are free.
+ * The original model keeps [E, out, in] under the name P (gpt_oss/torch/weights.py); transformers loads HF names as
+ * [E, in, out] (integrations/mxfp4.py), so that is what their dense tensors are. The prefix and the number of leading
+ * dimensions are free.
  */
 import type { Checkpoint } from "../checkpoint/checkpoint.ts"
 import type { StoredTensor } from "../containers/container.ts"
 import { quote, tensorFault } from "../containers/quote.ts"
 import { shapeText } from "../containers/safetensors.ts"
-import { E8M0_DTYPES, MXFP4_GROUP_BYTES, mxfp4Weight, requireDtype, requireShape } from "./mxfp4.ts"
+import { E8M0_DTYPES, MXFP4_GROUP_BYTES, missingScales, mxfp4Weight, requireDtype, requireShape } from "./mxfp4.ts"
 import type { MatchContext, Scheme, Weight } from "./scheme.ts"
 
 const NAME = "mxfp4-gpt-oss"
@@ -58,8 +59,7 @@ function match(codes: StoredTensor, context: MatchContext): Weight | undefined {
   if (scales === undefined) {
     // Bytes with such a name and shape are codes; anything else of that name may be an ordinary tensor.
     if (codes.dtype !== "U8" || codes.shape.length < 3 || codes.shape.at(-1) !== MXFP4_GROUP_BYTES) return undefined
-    const expected = `tensor ${quote(name + naming.scales)}`
-    throw tensorFault(codes.file.path, codes.name, "MXFP4 codes without scales", { expected, found: "nothing" })
+    missingScales(codes, name + naming.scales, context)
   }
   if (codes.dtype !== "U8" && !E8M0_DTYPES.includes(scales.dtype)) return undefined
   requireDtype(codes, "MXFP4 codes", ["U8"])

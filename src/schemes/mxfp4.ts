@@ -1,12 +1,12 @@
 /**
- * What the MXFP4 schemes share: from two checked tensors to a weight. Codes are two to a byte, 32 columns of a row have one E8M0 scale;
- * both tensors are runs of rows without gaps. Source: OCP Microscaling v1.0.
+ * What the MXFP4 schemes share: from two checked tensors to a weight. Codes are two to a byte, 32 columns of a row
+ * have one E8M0 scale; both tensors are runs of rows without gaps. Source: OCP Microscaling v1.0.
  */
 import type { StoredTensor } from "../containers/container.ts"
 import { type Dtype, elementCount } from "../containers/dtype.ts"
-import { tensorFault } from "../containers/quote.ts"
+import { quote, tensorFault } from "../containers/quote.ts"
 import { shapeText } from "../containers/safetensors.ts"
-import type { Weight } from "./scheme.ts"
+import { type MatchContext, SHARD_HINT, type Weight } from "./scheme.ts"
 
 /** Columns that share a scale. */
 export const MXFP4_GROUP = 32
@@ -59,6 +59,13 @@ export function mxfp4Weight({ name, scheme, orientation, codes, scales, grid, hf
     orientation,
     ...(hf === undefined ? {} : { hf }),
   }
+}
+
+/** Throws MalformedError: `codes` needs a tensor called `scales`, and there is none. */
+export function missingScales(codes: StoredTensor, scales: string, { checkpoint }: MatchContext): never {
+  const hint = checkpoint.kind === "file" ? { hint: SHARD_HINT } : {}
+  const values = { expected: `tensor ${quote(scales)}`, found: "nothing" }
+  throw tensorFault(codes.file.path, codes.name, "MXFP4 codes without scales", { ...values, ...hint })
 }
 
 /** Throws MalformedError where `tensor` has another dtype than the scheme stores. */

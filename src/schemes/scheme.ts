@@ -1,9 +1,17 @@
-/** What a scheme is: it knows which stored tensors form one weight, what the dense one is called, its shape and orientation. */
+/**
+ * What a scheme is: it knows which stored tensors form one weight, what the dense one is called, its shape and
+ * orientation.
+ */
 import type { Checkpoint } from "../checkpoint/checkpoint.ts"
 import type { StoredTensor } from "../containers/container.ts"
 import type { CodecName } from "../native/abi.gen.ts"
 
-/** How the bytes of one stored tensor map to rows and columns of the stored matrix; see `Source` in kernels/abi.zig. */
+/** For faults of a single file: parts of one weight may be spread over the files of a folder. */
+export const SHARD_HINT = "if this is one shard of several, name their folder: the other part may be in another shard"
+
+/**
+ * How the bytes of one stored tensor map to rows and columns of the stored matrix; see `Source` in kernels/abi.zig.
+ */
 export interface WeightSource {
   /** The codec's own word for it: codes, scales, … */
   readonly role: string
@@ -58,9 +66,9 @@ export interface Scheme {
   /** True when the declared quantization is this scheme's: such schemes are asked first. */
   declared(checkpoint: Checkpoint): boolean
   /**
-   * Asked for each stored tensor not yet claimed, in file order. Returns the weight of which `tensor` is the anchor (its codes);
-   * undefined if it is none of this scheme's. Throws MalformedError where the anchor is the scheme's but partners are
-   * missing or do not fit.
+   * Asked for each stored tensor not yet claimed, in file order. Returns the weight of which `tensor` is the anchor
+   * (its codes); undefined if it is none of this scheme's. Throws MalformedError where the anchor is the scheme's but
+   * partners are missing or do not fit.
    */
   match(tensor: StoredTensor, context: MatchContext): Weight | undefined
   /**

@@ -115,7 +115,10 @@ describe("encodeHeader", () => {
   })
 })
 
-/** A file with one of everything: metadata, plain entries, fields in another order, extra fields, escapes, empty tensors. */
+/**
+ * A file with one of everything: metadata, plain entries, fields in another order, extra fields, escapes, empty
+ * tensors.
+ */
 function variedFile(): Uint8Array {
   const header = `{"__metadata__":{"format":"pt"},"a":{"dtype":"BF16","shape":[2,3],"data_offsets":[0,12]},
     "b": {"dtype": "U8", "shape": [2, 2], "data_offsets": [12, 16]}, "\\u0063":{"shape":[],"x":[1,{"y":null}],

@@ -1,4 +1,6 @@
-/** Each checkpoint of the list with missing, unfitting or unsupported quantized tensors ends in its own clear error. */
+/**
+ * Each checkpoint of the list with missing, unfitting or unsupported quantized tensors ends in its own clear error.
+ */
 import { expect, test } from "bun:test"
 import { KNOWN_FORMATS } from "../../src/schemes/known.ts"
 import { expectFault } from "../support/broken-run.ts"

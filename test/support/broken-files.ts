@@ -1,4 +1,6 @@
-/** Single files that break the safetensors format, or are no safetensors files at all; and odd files that are valid. */
+/**
+ * Single files that break the safetensors format, or are no safetensors files at all; and odd files that are valid.
+ */
 import { execFileSync } from "node:child_process"
 import { mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
@@ -22,6 +24,11 @@ export function entry(
   end: string | number,
 ): string {
   return `${JSON.stringify(name)}:{"dtype":"${dtype}","shape":${shape},"data_offsets":[${begin},${end}]}`
+}
+
+/** A header of the given entries. */
+function entries(...list: readonly string[]): string {
+  return `{${list.join(",")}}`
 }
 
 /** A header with the one tensor "a", F32 [1], whose fields can be replaced. */
@@ -249,7 +256,13 @@ export const oddFiles: Readonly<Record<string, () => Uint8Array>> = {
   "zero-size tensor": () => fileBytes(one({ shape: "[3,0]", end: "0" })),
   "zero-size tensors at the start, between and at the end": () =>
     fileBytes(
-      `{${entry("z", "U8", "[0]", 8, 8)},${entry("a", "U8", "[4]", 0, 4)},${entry("y", "U8", "[0]", 4, 4)},${entry("b", "U8", "[4]", 4, 8)},${entry("x", "U8", "[0]", 0, 0)}}`,
+      entries(
+        entry("z", "U8", "[0]", 8, 8),
+        entry("a", "U8", "[4]", 0, 4),
+        entry("y", "U8", "[0]", 4, 4),
+        entry("b", "U8", "[4]", 4, 8),
+        entry("x", "U8", "[0]", 0, 0),
+      ),
       8,
     ),
   "[2^63, 0]": () => fileBytes(one({ shape: "[9223372036854775808,0]", end: "0" })),
@@ -264,7 +277,12 @@ export const oddFiles: Readonly<Record<string, () => Uint8Array>> = {
   "F32 at an odd offset": () => fileBytes(`{${entry("a", "U8", "[1]", 0, 1)},${entry("b", "F32", "[1]", 1, 5)}}`, 5),
   "F4, F6 and E8M0": () =>
     fileBytes(
-      `{${entry("a", "F4", "[3,2]", 0, 3)},${entry("b", "F6_E2M3", "[4]", 3, 6)},${entry("c", "F6_E3M2", "[4]", 6, 9)},${entry("d", "F8_E8M0", "[1]", 9, 10)}}`,
+      entries(
+        entry("a", "F4", "[3,2]", 0, 3),
+        entry("b", "F6_E2M3", "[4]", 3, 6),
+        entry("c", "F6_E3M2", "[4]", 6, 9),
+        entry("d", "F8_E8M0", "[1]", 9, 10),
+      ),
       10,
     ),
   "name is empty": () => fileBytes(`{${entry("", "F32", "[1]", 0, 4)}}`, 4),

@@ -90,6 +90,25 @@ const indexes: readonly BrokenInput[] = [
   index("index ends early", /not valid JSON/, '{"weight_map":{"a.weight":"x-1.safetensors"'),
 ]
 
+const CODES = tensor("m.w_blocks", "U8", [2, 3, 1, 16], 4)
+const SCALES = tensor("m.w_scales", "U8", [2, 3, 1], 5)
+
+const partners: readonly BrokenInput[] = [
+  folder("scales in a shard that is absent", /shard is missing.*"x-2.safetensors"/, {
+    shards: { "x-1.safetensors": [CODES] },
+    files: { [INDEX]: mapped({ "m.w_blocks": "x-1.safetensors", "m.w_scales": "x-2.safetensors" }) },
+  }),
+  folder("scales in no shard", /tensor "m.w_blocks": MXFP4 codes without scales/, {
+    shards: { "x-1.safetensors": [CODES], "x-2.safetensors": [B] },
+  }),
+  folder("codes in no shard", /tensor "m.w_scales": MXFP4 scales without codes/, {
+    shards: { "x-1.safetensors": [B], "x-2.safetensors": [SCALES] },
+  }),
+  folder("files whose names hold control characters", /"x\\x1b\[2J-1.safetensors" and "x-2/, {
+    shards: { "x\u001b[2J-1.safetensors": [A], "x-2.safetensors": [A] },
+  }),
+]
+
 const links: readonly BrokenInput[] = [
   folder(
     "shard is a link out of the folder",
@@ -223,7 +242,9 @@ const contents: readonly BrokenInput[] = [
   }),
 ]
 
-export const brokenFolders: readonly BrokenInput[] = [...indexes, ...links, ...configs, ...contents].map((input) => ({
-  ...input,
-  name: `folder: ${input.name}`,
-}))
+export const brokenFolders: readonly BrokenInput[] = [...indexes, ...partners, ...links, ...configs, ...contents].map(
+  (input) => ({
+    ...input,
+    name: `folder: ${input.name}`,
+  }),
+)

@@ -1,4 +1,7 @@
-/** Files that are valid safetensors and hold quantized tensors whose parts are missing, do not fit, or are of no supported format. */
+/**
+ * Files that are valid safetensors and hold quantized tensors whose parts are missing, do not fit, or are of no
+ * supported format.
+ */
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import type { BrokenInput } from "./broken.ts"
@@ -96,7 +99,7 @@ const ct = (settings: Record<string, unknown>) => ({
 })
 
 const compressedTensors: readonly BrokenInput[] = [
-  weights("packed codes without scales", 3, /"m.q.weight_packed": packed codes without scales/, [PACKED]),
+  weights("packed codes without scales", 3, /"m.q.weight_packed": MXFP4 codes without scales/, [PACKED]),
   weights("packed scales without codes", 3, /"m.q.weight_scale": scales without codes/, [PACKED_SCALES]),
   weights(
     "packed, a group too many",

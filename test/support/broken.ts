@@ -1,6 +1,6 @@
 /**
- * Broken and hostile inputs: one list, used by the tests of the library and of the command line. Each builder writes its input
- * into an empty folder and gives the path that a user would name.
+ * Broken and hostile inputs: one list, used by the tests of the library and of the command line. Each builder writes
+ * its input into an empty folder and gives the path that a user would name.
  */
 import { brokenFiles } from "./broken-files.ts"
 import { brokenFolders } from "./broken-folders.ts"
