@@ -81,7 +81,9 @@ fn buildArch(
             .filters = filters,
         });
         const host = b.graph.host.result;
-        if (host.cpu.arch == arch and host.cpu.features.isSuperSetOf(family.featureSet(level.features))) {
+        const emulated = host.cpu.arch != arch and b.enable_qemu;
+        const features = family.featureSet(level.features);
+        if (emulated or (host.cpu.arch == arch and host.cpu.features.isSuperSetOf(features))) {
             test_step.dependOn(runTests(b, level_tests));
         } else {
             test_step.dependOn(&SkipNote.create(b, level.name).step);

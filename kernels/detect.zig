@@ -1,6 +1,6 @@
-//! Which instruction sets of levels.zig this CPU has. x86: CPUID, and XCR0 for the registers that the operating system
-//! saves on a context switch, without which the instructions fault (Intel SDM vol. 1, 14.3 and 15.2).
-//! aarch64: the kernel's AT_HWCAP. No file is read.
+//! Which instruction sets of levels.zig this CPU has. x86: CPUID, and XCR0 for the registers that
+//! the operating system saves on a context switch, without which the instructions fault (Intel SDM
+//! vol. 1, 14.3 and 15.2). aarch64: the kernel's AT_HWCAP. No file is read.
 const std = @import("std");
 const builtin = @import("builtin");
 
@@ -121,7 +121,8 @@ const aarch64 = struct {
     fn hasAll(comptime features: []const Feature) bool {
         const capabilities: u64 = getauxval(std.elf.AT_HWCAP);
         inline for (features) |feature| {
-            if (capabilities >> comptime bitOf(feature) & 1 == 0) return false;
+            const bit = comptime bitOf(feature);
+            if (capabilities >> bit & 1 == 0) return false;
         }
         return true;
     }
