@@ -1,5 +1,9 @@
 /** Runs the compiled program as a shell does. */
+import { setDefaultTimeout } from "bun:test"
 import { programPath } from "../reference/program.ts"
+
+// A test of several runs takes longer on a busy machine than the usual limit.
+setDefaultTimeout(60_000)
 
 export const BIN = programPath()
 

@@ -44,10 +44,22 @@ function memoryFolder() {
 }
 
 /** Starts a conversion and waits for its first progress event: from then on it is at work. */
-async function startConversion(folder: string, ...args: string[]) {
+async function startConversion(folder: string, args: readonly string[] = [], before: readonly string[] = []) {
   writeLarge(join(folder, "in.safetensors"))
   const child = Bun.spawn(
-    [BIN, "convert", "in.safetensors", "-o", "out.safetensors", "--verify", "full", "--progress", "json", ...args],
+    [
+      ...before,
+      BIN,
+      "convert",
+      "in.safetensors",
+      "-o",
+      "out.safetensors",
+      "--verify",
+      "full",
+      "--progress",
+      "json",
+      ...args,
+    ],
     { cwd: folder, env: plainEnvironment(), stdio: ["ignore", "pipe", "pipe"] },
   )
   const reader = child.stderr.getReader()
@@ -94,7 +106,7 @@ describe("a conversion that is told to stop", () => {
     const output = join(folder.path, "out.safetensors")
     writeSafetensors(output, [tensor("old", "F32", [3], 1)])
     const before = readFileSync(output)
-    const { child, rest } = await startConversion(folder.path, "--force")
+    const { child, rest } = await startConversion(folder.path, ["--force"])
     child.kill("SIGINT")
     await Promise.all([child.stdout.text(), rest()])
     expect(await child.exited).toBe(130)
@@ -110,6 +122,16 @@ describe("a conversion that is told to stop", () => {
     await Promise.all([child.stdout.text(), rest()])
     expect(await child.exited).toBe(130)
     expect(existsSync(join(folder.path, "out.safetensors"))).toBe(false)
+  })
+
+  test("a signal that it was started to ignore is ignored", async () => {
+    using folder = memoryFolder()
+    const { child, rest } = await startConversion(folder.path, ["--verify", "none"], ["nohup"])
+    child.kill("SIGHUP")
+    const [stderr, exitCode] = await Promise.all([rest(), child.exited])
+    expect(messages(stderr)).toEqual([])
+    expect(exitCode).toBe(0)
+    expect(readdirSync(folder.path).sort()).toEqual(["in.safetensors", "out.safetensors"])
   })
 
   test("a run after it succeeds without --force", async () => {

@@ -42,14 +42,14 @@ describe("standard output", () => {
 
   test("a pipe that was made non-blocking gets every byte", async () => {
     const script = `
-      import os, subprocess, sys, time
+      import fcntl, os, subprocess, sys
       reader, writer = os.pipe()
       os.set_blocking(writer, False)
+      fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
       child = subprocess.Popen([sys.argv[1], "man"], stdout=writer)
       os.close(writer)
-      time.sleep(0.3)
       parts = []
-      while part := os.read(reader, 512): parts.append(part)
+      while part := os.read(reader, 64): parts.append(part)
       sys.stdout.buffer.write(b"".join(parts))
       sys.exit(child.wait())`
     const whole = await run(["man"])
