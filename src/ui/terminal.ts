@@ -43,12 +43,8 @@ export function palette(enabled: boolean): Palette {
   }
 }
 
-function isTerminal(descriptor: number): boolean {
-  return isatty(descriptor)
-}
-
-export const stdoutIsTerminal = (): boolean => isTerminal(STDOUT)
-export const stderrIsTerminal = (): boolean => isTerminal(STDERR)
+export const stdoutIsTerminal = (): boolean => isatty(STDOUT)
+export const stderrIsTerminal = (): boolean => isatty(STDERR)
 
 /** Columns of the terminal behind stdout or stderr; 80 where neither is one. */
 export function terminalWidth(stream: "stdout" | "stderr"): number {
