@@ -1,5 +1,6 @@
-//! Handles: u32 = generation << 8 | slot. A slot that is given out again has another generation, so that a handle kept
-//! too long is found out instead of reaching another object. Not for use by several threads at once: library.zig locks.
+//! Handles: u32 = generation << 8 | slot. A slot that is given out again has another generation, so
+//! that a handle kept too long is found out instead of reaching another object. Not for use by
+//! several threads at once: library.zig locks.
 const std = @import("std");
 const assert = std.debug.assert;
 

@@ -1,5 +1,5 @@
-//! Root of libdequantizer.so: checks the arguments of every call, turns errors into abi.Status, and exports exactly
-//! abi.functions, each with the type that abi.zig gives it.
+//! Root of libdequantizer.so: checks the arguments of every call, turns errors into abi.Status, and
+//! exports exactly abi.functions, each with the type that abi.zig gives it.
 const std = @import("std");
 const abi = @import("abi.zig");
 const codecs = @import("codecs.zig");

@@ -1,4 +1,5 @@
-//! What a verify job found: how many elements differ, and the first of them in the order of the plan.
+//! What a verify job found: how many elements differ, and the first of them in the order of the
+//! plan.
 const std = @import("std");
 const abi = @import("../abi.zig");
 const plan_file = @import("plan.zig");

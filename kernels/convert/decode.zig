@@ -1,5 +1,5 @@
-//! Decodes a tile from bytes in memory, row by row or transposed. The bytes are views of sources: of a map, of a worker's
-//! input buffer, or of a caller's memory.
+//! Decodes a tile from bytes in memory, row by row or transposed. The bytes are views of sources:
+//! of a map, of a worker's input buffer, or of a caller's memory.
 const std = @import("std");
 const assert = std.debug.assert;
 const abi = @import("../abi.zig");
@@ -9,7 +9,8 @@ const tiles = @import("tiles.zig");
 
 /// Lines of a source in memory.
 pub const View = struct {
-    /// Address of column 0 of line `first_line`. Where only a piece of each line was read, this is before the buffer.
+    /// Address of column 0 of line `first_line`. Where only a piece of each line was read, this is
+    /// before the buffer.
     base: usize,
     stride: u64,
     first_line: u64,

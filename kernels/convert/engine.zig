@@ -1,5 +1,5 @@
-//! What the workers of a job share, and the order of a job's work: look at the sources, create (or look at) the targets, let
-//! the workers run, clean up.
+//! What the workers of a job share, and the order of a job's work: look at the sources, create (or
+//! look at) the targets, let the workers run, clean up.
 const std = @import("std");
 const abi = @import("../abi.zig");
 const dispatch = @import("../dispatch.zig");
@@ -38,7 +38,8 @@ pub const Engine = struct {
     tally: worker_file.Tally = .{},
     thread_count: u32 = 0,
 
-    /// Takes over `plan` and `setup` when it succeeds. The engine must not be moved: files point into it.
+    /// Takes over `plan` and `setup` when it succeeds. The engine must not be moved: files point
+    /// into it.
     pub fn init(
         engine: *Engine,
         gpa: std.mem.Allocator,

@@ -1,14 +1,16 @@
-//! Keeps a mapped source that is truncated under us from ending the process. Reading beyond the end of a mapped file raises
-//! SIGBUS in the thread that reads (mmap(2)). While a job has maps, a handler for the whole process looks whether the
-//! address is in one of them; then it puts a zero page there, marks the map as failed, and lets the thread go on: the job
-//! looks at the mark after each tile and gives up. Any other SIGBUS goes to the handler that was there before.
+//! Keeps a mapped source that is truncated under us from ending the process. Reading beyond the end
+//! of a mapped file raises SIGBUS in the thread that reads (mmap(2)). While a job has maps, a
+//! handler for the whole process looks whether the address is in one of them; then it puts a zero
+//! page there, marks the map as failed, and lets the thread go on: the job looks at the mark after
+//! each tile and gives up. Any other SIGBUS goes to the handler that was there before.
 const std = @import("std");
 const assert = std.debug.assert;
 const linux = std.os.linux;
 const page_size = std.heap.page_size_min;
 
 comptime {
-    // Both architectures are built for systems with 4 KiB pages or more; the handler rounds to the real size.
+    // Both architectures are built for systems with 4 KiB pages or more; the handler rounds to the
+    // real size.
     assert(page_size == 4096);
 }
 

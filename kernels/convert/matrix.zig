@@ -10,8 +10,8 @@ const tiles = @import("tiles.zig");
 /// Larger work is a job's.
 const target_size_max = 1 << 30;
 
-/// Checks the request like a step of a plan and decodes it. Enums have been checked. Returns how many results are NaN
-/// or infinite.
+/// Checks the request like a step of a plan and decodes it. Enums have been checked. Returns how
+/// many results are NaN or infinite.
 pub fn decode(
     gpa: std.mem.Allocator,
     functions: *const table.Table,

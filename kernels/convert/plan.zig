@@ -1,5 +1,6 @@
-//! The plan buffer of abi.Plan, copied and checked: after `parse` every index, span and product is in bounds, so that the
-//! rest of the engine computes without checks. A plan that fails here was made wrongly: its files were checked before.
+//! The plan buffer of abi.Plan, copied and checked: after `parse` every index, span and product is
+//! in bounds, so that the rest of the engine computes without checks. A plan that fails here was
+//! made wrongly: its files were checked before.
 const std = @import("std");
 const abi = @import("../abi.zig");
 const codecs = @import("../codecs.zig");
@@ -22,7 +23,7 @@ pub const Plan = struct {
         errdefer gpa.free(memory);
         @memcpy(memory, bytes);
         const plan = try split(memory);
-        for (plan.files) |*file| try checkFile(file, plan.text, kind);
+        for (plan.files) |*file| try checkFile(file, plan.text);
         for (plan.steps) |*step| try checkStep(step, plan.files);
         if (kind == .convert) try checkCover(gpa, plan);
         return plan;
@@ -93,7 +94,8 @@ fn require(condition: bool) error{BadPlan}!void {
     if (!condition) return error.BadPlan;
 }
 
-/// Whether the integer in each enum field is one of the enum's values; until then the fields must not be read as enums.
+/// Whether the integer in each enum field is one of the enum's values; until then the fields must
+/// not be read as enums.
 pub fn enumsAreValid(comptime S: type, value: *const S) bool {
     const bytes: [*]const u8 = @ptrCast(value);
     inline for (@typeInfo(S).@"struct".fields) |field| {
@@ -110,7 +112,7 @@ fn inside(begin: u64, size: u64, limit: u64) bool {
     return begin <= limit and size <= limit - begin;
 }
 
-fn checkFile(file: *const abi.File, text: []const u8, kind: abi.JobKind) Error!void {
+fn checkFile(file: *const abi.File, text: []const u8) Error!void {
     try require(enumsAreValid(abi.File, file));
     try require(file.path_size > 0 and file.path_size <= path_size_max);
     try require(inside(file.path_offset, file.path_size, text.len));
@@ -120,7 +122,6 @@ fn checkFile(file: *const abi.File, text: []const u8, kind: abi.JobKind) Error!v
     try require(file.head_size <= file.size);
     try require(file.size <= std.math.maxInt(i64)); // off_t
     if (file.role == .source) try require(file.head_size == 0);
-    _ = kind;
 }
 
 fn checkStep(step: *const abi.Step, files: []const abi.File) Error!void {
@@ -189,7 +190,8 @@ fn checkCopy(step: *const abi.Step) error{BadPlan}!void {
     for (step.parameters) |parameter| try require(parameter == 0);
 }
 
-/// Every byte of a target belongs to its head or to exactly one step: an output never holds bytes that nobody wrote.
+/// Every byte of a target belongs to its head or to exactly one step: an output never holds bytes
+/// that nobody wrote.
 fn checkCover(gpa: std.mem.Allocator, plan: Plan) Error!void {
     const order = try gpa.alloc(u32, plan.steps.len);
     defer gpa.free(order);
@@ -212,4 +214,150 @@ fn checkCover(gpa: std.mem.Allocator, plan: Plan) Error!void {
         try require(covered == file.size);
     }
     try require(next == order.len);
+}
+
+const testing = std.testing;
+const samples = @import("../testing/steps.zig");
+
+fn parseSteps(steps: []const abi.Step) Error!void {
+    const bytes = samples.encode(testing.allocator, steps, "head") catch return error.OutOfMemory;
+    defer testing.allocator.free(bytes);
+    var plan: Plan = try .parse(testing.allocator, bytes, .convert);
+    defer plan.deinit(testing.allocator);
+    testing.expectEqualStrings("/source", plan.path(0)) catch return error.BadPlan;
+    testing.expectEqualStrings("head", plan.head(1)) catch return error.BadPlan;
+}
+
+test "plans that are right" {
+    try parseSteps(&.{});
+    try parseSteps(&.{samples.copy(1)});
+    try parseSteps(&.{ samples.mxfp4(3, 5, 64, true), samples.copy(77), samples.mxfp4(1, 1, 32, false) });
+}
+
+test "steps that contradict themselves" {
+    const Case = struct { []const u8, *const fn (step: *abi.Step) void };
+    const cases = [_]Case{
+        .{ "no rows", &struct {
+            fn f(step: *abi.Step) void {
+                step.rows = 0;
+            }
+        }.f },
+        .{ "more rows than the target has", &struct {
+            fn f(step: *abi.Step) void {
+                step.rows += 1;
+            }
+        }.f },
+        .{ "a product that overflows to the right size", &struct {
+            fn f(step: *abi.Step) void {
+                step.batch_count = 1 << 47;
+                step.rows = 1 << 47;
+            }
+        }.f },
+        .{ "a source behind the end of its file", &struct {
+            fn f(step: *abi.Step) void {
+                step.sources[1].offset = std.math.maxInt(u64) - 3;
+            }
+        }.f },
+        .{ "lines that do not fit the source", &struct {
+            fn f(step: *abi.Step) void {
+                step.sources[0].line_bytes += 1;
+            }
+        }.f },
+        .{ "batch items that overlap the end", &struct {
+            fn f(step: *abi.Step) void {
+                step.sources[0].batch_bytes = std.math.maxInt(u64) / 2;
+            }
+        }.f },
+        .{ "a line that is shorter than its columns", &struct {
+            fn f(step: *abi.Step) void {
+                step.sources[1].unit_bytes = 2;
+            }
+        }.f },
+        .{ "no alignment", &struct {
+            fn f(step: *abi.Step) void {
+                step.column_align = 0;
+            }
+        }.f },
+        .{ "an alignment that cuts blocks", &struct {
+            fn f(step: *abi.Step) void {
+                step.column_align = 16;
+            }
+        }.f },
+        .{ "a codec that has no such sources", &struct {
+            fn f(step: *abi.Step) void {
+                step.source_count = 1;
+            }
+        }.f },
+        .{ "more sources than there can be", &struct {
+            fn f(step: *abi.Step) void {
+                step.source_count = abi.source_count_max + 1;
+            }
+        }.f },
+        .{ "bytes of a codec that gives values", &struct {
+            fn f(step: *abi.Step) void {
+                step.dtype = .bytes;
+            }
+        }.f },
+        .{ "a target among the sources", &struct {
+            fn f(step: *abi.Step) void {
+                step.sources[0].file = 1;
+            }
+        }.f },
+        .{ "a file that there is not", &struct {
+            fn f(step: *abi.Step) void {
+                step.sources[0].file = abi.none;
+            }
+        }.f },
+    };
+    for (cases) |case| {
+        errdefer std.debug.print("{s}\n", .{case[0]});
+        // The file has room, so that only the step itself is wrong.
+        var step = samples.mxfp4(3, 5, 64, true);
+        case[1](&step);
+        var room = samples.copy(1);
+        room.sources[0].offset = 1 << 20;
+        const bytes = try encodeUnchecked(&.{ step, room });
+        defer testing.allocator.free(bytes);
+        try testing.expectError(error.BadPlan, Plan.parse(testing.allocator, bytes, .verify));
+    }
+}
+
+/// As samples.encode, with the sizes of the right step in place of the wrong one's.
+fn encodeUnchecked(steps: []const abi.Step) ![]u8 {
+    const right = [_]abi.Step{ samples.mxfp4(3, 5, 64, true), steps[1] };
+    const bytes = try samples.encode(testing.allocator, &right, "head");
+    var wrong = steps[0];
+    wrong.target_offset = 4;
+    const at = @sizeOf(abi.Plan) + 2 * @sizeOf(abi.File);
+    @memcpy(bytes[at..][0..@sizeOf(abi.Step)], std.mem.asBytes(&wrong));
+    return bytes;
+}
+
+test "a target has no byte that nobody writes, and none that two write" {
+    const steps = [_]abi.Step{ samples.copy(10), samples.copy(20) };
+    const first = @sizeOf(abi.Plan) + 2 * @sizeOf(abi.File) + @offsetOf(abi.Step, "target_offset");
+    for ([_]u64{ 0, 3, 5, 13, 14, 33, 34, 35 }) |offset| {
+        const bytes = try samples.encode(testing.allocator, &steps, "head");
+        defer testing.allocator.free(bytes);
+        std.mem.writeInt(u64, bytes[first..][0..8], offset, .little);
+        try testing.expectError(error.BadPlan, Plan.parse(testing.allocator, bytes, .convert));
+    }
+    // A verify job may look at a part.
+    const bytes = try samples.encode(testing.allocator, &steps, "head");
+    defer testing.allocator.free(bytes);
+    std.mem.writeInt(u64, bytes[first..][0..8], 24, .little);
+    var plan: Plan = try .parse(testing.allocator, bytes, .verify);
+    plan.deinit(testing.allocator);
+}
+
+test "a value that an enum does not have" {
+    const bytes = try samples.encode(testing.allocator, &.{samples.copy(10)}, "");
+    defer testing.allocator.free(bytes);
+    const step = @sizeOf(abi.Plan) + 2 * @sizeOf(abi.File);
+    for ([_]usize{ @sizeOf(abi.Plan), step, step + 4 }) |at| {
+        const before = bytes[at];
+        bytes[at] = 200;
+        try testing.expectError(error.BadPlan, Plan.parse(testing.allocator, bytes, .convert));
+        bytes[at] = before;
+    }
 }

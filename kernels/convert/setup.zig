@@ -1,5 +1,6 @@
-//! What a job decides before it starts: threads, I/O mode, how each step is cut, and the buffers of a worker. A pure
-//! function of the plan, the options and the number of cores, so that `dq_job_measure` and the job itself agree.
+//! What a job decides before it starts: threads, I/O mode, how each step is cut, and the buffers of
+//! a worker. A pure function of the plan, the options and the number of cores, so that
+//! `dq_job_measure` and the job itself agree.
 const std = @import("std");
 const abi = @import("../abi.zig");
 const memory = @import("../machine/memory.zig");
@@ -198,3 +199,88 @@ pub const Setup = struct {
         return setup.item_begins[index + 1] - setup.item_begins[index];
     }
 };
+
+const testing = std.testing;
+const samples = @import("../testing/steps.zig");
+
+fn optionsOf(kind: abi.JobKind, io: abi.IoMode, threads: u32, memory_max: u64, sample: u32) abi.JobOptions {
+    return .{
+        .kind = kind,
+        .io = io,
+        .thread_count = threads,
+        .sync = 0,
+        .memory_max = memory_max,
+        .sample_tiles = sample,
+    };
+}
+
+fn parseSteps(steps: []const abi.Step) !Plan {
+    const bytes = try samples.encode(testing.allocator, steps, "head");
+    defer testing.allocator.free(bytes);
+    return Plan.parse(testing.allocator, bytes, .convert);
+}
+
+test "items are the tiles of all steps, each once" {
+    var plan = try parseSteps(&.{ samples.mxfp4(3, 70, 640, true), samples.copy(999_999), samples.mxfp4(2, 9, 64, false) });
+    defer plan.deinit(testing.allocator);
+    for ([_]abi.IoMode{ .mmap, .pread }) |io| {
+        var setup: Setup = try .init(testing.allocator, plan, &optionsOf(.convert, io, 3, 1 << 20, 0), 8);
+        defer setup.deinit(testing.allocator);
+        var tile_count: u64 = 0;
+        var before: ?Setup.Item = null;
+        for (0..setup.itemCount()) |index| {
+            const item = setup.item(plan, index);
+            tile_count += item.tile_end - item.tile_begin;
+            if (before) |b| {
+                const follows = item.step == b.step and item.batch == b.batch and item.tile_begin == b.tile_end;
+                try testing.expect(follows or item.tile_begin == 0);
+            } else try testing.expectEqual(0, item.tile_begin);
+            before = item;
+        }
+        try testing.expectEqual(setup.tileCount(plan), tile_count);
+        for (plan.steps, 0..) |step, i| try testing.expectEqual(step.target_size, setup.stepBytes(plan, i));
+    }
+}
+
+test "samples hold the first and the last tile" {
+    var plan = try parseSteps(&.{samples.mxfp4(4, 500, 640, false)});
+    defer plan.deinit(testing.allocator);
+    for ([_]u32{ 1, 2, 5 }) |sample| {
+        var setup: Setup = try .init(testing.allocator, plan, &optionsOf(.verify, .mmap, 2, 1 << 20, sample), 8);
+        defer setup.deinit(testing.allocator);
+        try testing.expectEqual(@max(2, sample), setup.itemCount());
+        const first = setup.item(plan, 0);
+        const last = setup.item(plan, setup.itemCount() - 1);
+        try testing.expectEqual(Setup.Item{ .step = 0, .batch = 0, .tile_begin = 0, .tile_end = 1 }, first);
+        try testing.expectEqual(3, last.batch);
+        try testing.expectEqual(setup.cuts[0].matrixTiles(), last.tile_end);
+        try testing.expect(setup.stepBytes(plan, 0) < plan.steps[0].target_size);
+    }
+}
+
+test "memory is what the limit allows: smaller buffers first, then fewer threads, then none" {
+    var plan = try parseSteps(&.{ samples.mxfp4(32, 5760, 2880, true), samples.mxfp4(32, 5760, 2880, false) });
+    defer plan.deinit(testing.allocator);
+    var thread_count: u32 = 64;
+    for ([_]u64{ 4 << 30, 1 << 30, 128 << 20, 16 << 20, 4 << 20, 1 << 20, 100 << 10 }) |memory_max| {
+        var setup: Setup = try .init(testing.allocator, plan, &optionsOf(.convert, .pread, 0, memory_max, 0), 64);
+        defer setup.deinit(testing.allocator);
+        try testing.expect(setup.memoryBytes() <= memory_max);
+        try testing.expect(setup.thread_count <= thread_count and setup.thread_count >= 1);
+        thread_count = setup.thread_count;
+    }
+    try testing.expect(thread_count < 64);
+    try testing.expectError(
+        error.MemoryLimit,
+        Setup.init(testing.allocator, plan, &optionsOf(.convert, .pread, 1, 4096, 0), 64),
+    );
+}
+
+test "no more threads than there is work" {
+    var plan = try parseSteps(&.{samples.copy(10)});
+    defer plan.deinit(testing.allocator);
+    var setup: Setup = try .init(testing.allocator, plan, &optionsOf(.convert, .auto, 0, 1 << 20, 0), 64);
+    defer setup.deinit(testing.allocator);
+    try testing.expectEqual(1, setup.thread_count);
+    try testing.expectEqual(.mmap, setup.io);
+}

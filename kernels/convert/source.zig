@@ -1,6 +1,7 @@
-//! The files that a job reads. Each is opened when the first tile needs it and closed when the last one is done, so that
-//! a thousand shards take few descriptors; a map stays until the end of the job, for workers may still advise on it. A file
-//! must be the one whose header was read, when it is opened and again when it is closed.
+//! The files that a job reads. Each is opened when the first tile needs it and closed when the last
+//! one is done, so that a thousand shards take few descriptors; a map stays until the end of the
+//! job, for workers may still advise on it. A file must be the one whose header was read, when it
+//! is opened and again when it is closed.
 const std = @import("std");
 const assert = std.debug.assert;
 const linux = std.os.linux;
@@ -128,7 +129,8 @@ pub const SourceFile = struct {
             if (source.stop.isRequested()) return error.Fault;
             const size = @min(pages.len - done, populate_bytes_max);
             switch (system.populate(pages[done..][0..size])) {
-                // Kernels before 5.14 do not know the advice, and memory limits may forbid it: pages come when touched.
+                // Kernels before 5.14 do not know the advice, and memory limits may forbid it:
+                // pages come when touched.
                 .SUCCESS, .INVAL, .NOMEM, .PERM => {},
                 else => |failed| {
                     try source.checkIdentity();
@@ -146,9 +148,9 @@ pub const SourceFile = struct {
         system.advise(source.pagesOf(begin, end), linux.MADV.WILLNEED);
     }
 
-    /// Takes mapped bytes out of the process again. The kernel maps pages around the one that is touched, up to a border
-    /// of `fault_around`: these go too. A neighbour that still reads them gets them back from the page cache and drops
-    /// them in its turn.
+    /// Takes mapped bytes out of the process again. The kernel maps pages around the one that is
+    /// touched, up to a border of `fault_around`: these go too. A neighbour that still reads them
+    /// gets them back from the page cache and drops them in its turn.
     pub fn drop(source: *SourceFile, begin: u64, end: u64) void {
         const first = begin - begin % fault_around;
         const last = std.mem.alignForward(u64, end, fault_around);
@@ -167,7 +169,8 @@ pub const SourceFile = struct {
         if (source.watch.failed.load(.acquire)) return source.stop.fail(.sourceChanged(source.index));
     }
 
-    /// Reads lines into `buffer`, which tiles.inputSize measured, and returns the bytes from one line to the next.
+    /// Reads lines into `buffer`, which tiles.inputSize measured, and returns the bytes from one
+    /// line to the next.
     pub fn read(source: *SourceFile, lines: tiles.Lines, buffer: []u8) fault_file.Error!u64 {
         if (tiles.readsWhole(lines)) {
             var done: u64 = 0;

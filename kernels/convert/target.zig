@@ -1,6 +1,6 @@
-//! The files that a job writes, or that a verify job reads back. A convert job creates all of them before any work, at
-//! their full size, with their heads: a lack of space or permission shows at once. After that each is open from its first
-//! tile to its last.
+//! The files that a job writes, or that a verify job reads back. A convert job creates all of them
+//! before any work, at their full size, with their heads: a lack of space or permission shows at
+//! once. After that each is open from its first tile to its last.
 const std = @import("std");
 const assert = std.debug.assert;
 const abi = @import("../abi.zig");
@@ -117,7 +117,8 @@ pub const TargetFile = struct {
         }
     }
 
-    /// One item less that needs the file; after the last one it is flushed, where that is wanted, and closed.
+    /// One item less that needs the file; after the last one it is flushed, where that is wanted,
+    /// and closed.
     pub fn release(target: *TargetFile) fault_file.Error!void {
         const before = target.items_left.fetchSub(1, .acq_rel);
         assert(before > 0);
@@ -138,8 +139,8 @@ pub const TargetFile = struct {
         if (failed != .SUCCESS) return target.fail(.write, failed);
     }
 
-    /// Writes bytes of a map: where the file behind it has lost them the source is at fault, which the system tells by
-    /// EFAULT instead of a signal.
+    /// Writes bytes of a map: where the file behind it has lost them the source is at fault, which
+    /// the system tells by EFAULT instead of a signal.
     pub fn writeMapped(target: *TargetFile, source: *SourceFile, bytes: []const u8, offset: u64) fault_file.Error!void {
         assert(offset <= target.size and bytes.len <= target.size - offset);
         switch (system.write(target.fd, bytes, offset)) {

@@ -1,6 +1,7 @@
-//! How steps are cut into work. A tile is a rectangle of one stored matrix that fills a worker's output buffer: some whole
-//! rows or a piece of one row, or, where the matrix is transposed, a strip of columns, which is a run of target rows. Tiles
-//! begin at multiples of the step's alignments. An item is what a worker takes from the cursor: some tiles of one matrix.
+//! How steps are cut into work. A tile is a rectangle of one stored matrix that fills a worker's
+//! output buffer: some whole rows or a piece of one row, or, where the matrix is transposed, a
+//! strip of columns, which is a run of target rows. Tiles begin at multiples of the step's
+//! alignments. An item is what a worker takes from the cursor: some tiles of one matrix.
 const std = @import("std");
 const assert = std.debug.assert;
 const abi = @import("../abi.zig");
@@ -19,6 +20,9 @@ const scratch_columns_wanted = 64;
 
 /// Tiles that a worker maps at once.
 const window_tiles_max = 16;
+
+/// How much larger than wanted a buffer may be so that the narrowest strip goes over all rows.
+const strip_growth_max = 8;
 
 /// Sources of a tile stand in the input buffer at multiples of this.
 pub const input_align = 64;
@@ -86,7 +90,8 @@ pub const Tile = struct {
         return t.row_count * t.column_count;
     }
 
-    /// The tile's elements as runs of the target: `count` runs of `size` elements, `stride` apart, from `begin` on.
+    /// The tile's elements as runs of the target: `count` runs of `size` elements, `stride` apart,
+    /// from `begin` on.
     pub fn runs(t: Tile, step: *const abi.Step) Runs {
         const matrix = t.batch * step.rows * step.columns;
         const transposed = step.transposed == 1;
@@ -103,8 +108,8 @@ pub const Tile = struct {
 
 pub const Runs = struct { begin: u64, count: u64, size: u64, stride: u64 };
 
-/// Where the bytes of some rows and columns are: `lines` lines of `size` bytes, `stride` apart, the first at `begin` in
-/// the file. `lead` bytes of each line stand before them, and are not needed.
+/// Where the bytes of some rows and columns are: `lines` lines of `size` bytes, `stride` apart, the
+/// first at `begin` in the file. `lead` bytes of each line stand before them, and are not needed.
 pub const Lines = struct {
     begin: u64,
     lines: u64,
@@ -144,7 +149,8 @@ pub fn matrixOf(step: *const abi.Step, batch: u64) Tile {
     return .{ .batch = batch, .row_begin = 0, .row_count = step.rows, .column_begin = 0, .column_count = step.columns };
 }
 
-/// Whether the lines of a read are taken from the file as they stand there, gaps included, in one call.
+/// Whether the lines of a read are taken from the file as they stand there, gaps included, in one
+/// call.
 pub fn readsWhole(lines: Lines) bool {
     return lines.lines == 1 or lines.size * 2 >= lines.stride;
 }
@@ -166,12 +172,14 @@ pub fn cut(step: *const abi.Step, io: abi.IoMode, limits: Limits, thread_count: 
         if (smaller.input_bytes < result.input_bytes) result = smaller;
     }
     if (io == .mmap and step.transposed == 0) {
-        // A run of tiles is mapped and unmapped at once, but never so long that some workers are left without.
+        // A run of tiles is mapped and unmapped at once, but never so long that some workers are
+        // left without.
         const share = result.matrixTiles() * step.batch_count / (@as(u64, thread_count) * 8);
         result.item_tiles = std.math.clamp(share, 1, @min(window_tiles_max, result.matrixTiles()));
     }
     if (result.whole_matrix) {
-        // Every item reads its matrix: few items, yet enough of them that all workers end at about the same time.
+        // Every item reads its matrix: few items, yet enough of them that all workers end at about
+        // the same time.
         const wanted = result.matrixTiles() * step.batch_count / (@as(u64, thread_count) * 4);
         result.item_tiles = std.math.clamp(wanted, 1, result.matrixTiles());
     }
@@ -185,7 +193,10 @@ fn cutOutput(step: *const abi.Step, output_bytes: u64, io: abi.IoMode, input_max
     var result: Cut = undefined;
     if (step.transposed == 1) {
         result.tile_columns = fit(elements / step.rows, step.column_align, step.columns);
-        result.tile_rows = fit(elements / result.tile_columns, step.row_align, step.rows);
+        // A strip over all rows is one run of the target; its parts are a run for each column.
+        const strip = result.tile_columns * step.rows;
+        const rows = if (strip / strip_growth_max <= elements) step.rows else elements / result.tile_columns;
+        result.tile_rows = fit(rows, step.row_align, step.rows);
     } else {
         result.tile_rows = fit(elements / step.columns, step.row_align, step.rows);
         result.tile_columns = fit(elements / result.tile_rows, step.column_align, step.columns);
@@ -210,7 +221,8 @@ fn cutOutput(step: *const abi.Step, output_bytes: u64, io: abi.IoMode, input_max
     return result;
 }
 
-/// The largest multiple of `alignment` up to `wanted`, at least one; all of `whole` where that reaches its end.
+/// The largest multiple of `alignment` up to `wanted`, at least one; all of `whole` where that
+/// reaches its end.
 fn fit(wanted: u64, alignment: u64, whole: u64) u64 {
     const aligned = @max(alignment, wanted - wanted % alignment);
     return @min(aligned, whole);
@@ -232,7 +244,8 @@ fn inputBytes(step: *const abi.Step, result: *Cut, input_max: u64) u64 {
     return size;
 }
 
-/// A bound of what any tile takes of a source: a tile that starts within a line or unit touches one more.
+/// A bound of what any tile takes of a source: a tile that starts within a line or unit touches one
+/// more.
 fn tileInputMax(step: *const abi.Step, source: *const abi.Source, c: Cut) u64 {
     const item = std.mem.alignForward(u64, plan_file.itemSize(step, source), input_align);
     if (source.rows_per_line == 0) return item;
@@ -246,4 +259,85 @@ fn tileInputMax(step: *const abi.Step, source: *const abi.Source, c: Cut) u64 {
         size = @min(size, plan_file.lineUse(source, c.tile_columns) + cut_unit);
     }
     return inputSize(.{ .begin = 0, .lines = lines, .size = size, .stride = source.line_bytes, .lead = 0 });
+}
+
+const testing = std.testing;
+const samples = @import("../testing/steps.zig");
+
+fn expectCover(step: *const abi.Step, c: Cut) !void {
+    const count: usize = @intCast(step.batch_count * step.rows * step.columns);
+    const seen = try testing.allocator.alloc(u8, count);
+    defer testing.allocator.free(seen);
+    @memset(seen, 0);
+    for (0..step.batch_count) |batch| {
+        for (0..c.matrixTiles()) |index| {
+            const t = c.tile(step, batch, index);
+            try testing.expect(t.row_count > 0 and t.column_count > 0);
+            try testing.expect(t.row_begin % step.row_align == 0 and t.column_begin % step.column_align == 0);
+            try testing.expect(t.elements() * plan_file.elementSize(step.dtype) <= c.output_bytes);
+            var input: u64 = 0;
+            for (step.sources[0..step.source_count]) |*source| {
+                const l = linesOf(step, source, t);
+                try testing.expect(l.begin >= source.offset + batch * source.batch_bytes);
+                try testing.expect(l.begin + l.extent() <= source.offset + source.size);
+                input += inputSize(l);
+            }
+            if (!c.whole_matrix and c.input_bytes > 0) try testing.expect(input <= c.input_bytes);
+            const r = t.runs(step);
+            try testing.expectEqual(t.elements(), r.count * r.size);
+            for (0..r.count) |i| {
+                for (seen[r.begin + i * r.stride ..][0..r.size]) |*times| times.* += 1;
+            }
+        }
+    }
+    try testing.expect(std.mem.allEqual(u8, seen, 1));
+}
+
+test "tiles cover every element once, within their buffers" {
+    var prng = std.Random.DefaultPrng.init(5);
+    for (0..400) |round| {
+        const step = samples.random(prng.random());
+        errdefer std.debug.print("round {d}: {any}\n", .{ round, step });
+        const limits: Limits = .{
+            .output_bytes = prng.random().intRangeAtMost(u64, 1, 20_000),
+            .input_bytes = prng.random().intRangeAtMost(u64, 1, 20_000),
+        };
+        for ([_]abi.IoMode{ .mmap, .pread }) |io| {
+            const c = cut(&step, io, limits, 1 + prng.random().uintLessThan(u32, 8));
+            try expectCover(&step, c);
+            try testing.expect(c.item_tiles >= 1 and c.item_tiles <= c.matrixTiles());
+            if (io == .mmap) try testing.expectEqual(0, c.input_bytes);
+            if (step.transposed == 0) continue;
+            try testing.expect(c.scratch_columns % step.column_align == 0 or c.scratch_columns == step.columns);
+            try testing.expect(c.scratch_rows % step.row_align == 0 or c.scratch_rows == c.tile_rows);
+        }
+    }
+}
+
+test "an expert of gpt-oss" {
+    const limits: Limits = .{ .output_bytes = 256 << 10, .input_bytes = 16 << 20 };
+    const rowwise = samples.mxfp4(32, 5760, 2880, false);
+    const rows = cut(&rowwise, .mmap, limits, 2);
+    try testing.expectEqual(45, rows.tile_rows);
+    try testing.expectEqual(2880, rows.tile_columns);
+    try testing.expectEqual(128, rows.matrixTiles());
+    const transposed = samples.mxfp4(32, 5760, 2880, true);
+    const strips = cut(&transposed, .mmap, limits, 2);
+    try testing.expectEqual(5760, strips.tile_rows);
+    try testing.expectEqual(32, strips.tile_columns);
+    try testing.expectEqual(1, strips.item_tiles);
+    const read = cut(&transposed, .pread, limits, 2);
+    try testing.expect(read.whole_matrix);
+    try testing.expectEqual(5760 * 1440 + 5760 * 90, read.input_bytes);
+    try testing.expectEqual(90, read.item_tiles);
+    const gathered = cut(&transposed, .pread, .{ .output_bytes = 256 << 10, .input_bytes = 1 << 20 }, 2);
+    try testing.expect(!gathered.whole_matrix);
+    try testing.expect(gathered.input_bytes <= 1 << 20);
+}
+
+test "pieces of one long row end at pages" {
+    const step = samples.copy(10_000_001);
+    const c = cut(&step, .mmap, .{ .output_bytes = 300_000, .input_bytes = 1 << 20 }, 2);
+    try testing.expectEqual(1, c.tile_rows);
+    try testing.expectEqual(300_000 - 300_000 % 4096, c.tile_columns);
 }

@@ -1,5 +1,5 @@
-//! One thread of a job: takes items from the cursor, brings their sources into reach, decodes tile by tile, and writes the
-//! result or compares it.
+//! One thread of a job: takes items from the cursor, brings their sources into reach, decodes tile
+//! by tile, and writes the result or compares it.
 const std = @import("std");
 const assert = std.debug.assert;
 const abi = @import("../abi.zig");
@@ -216,7 +216,8 @@ pub const Worker = struct {
         }
     }
 
-    /// Bytes go to the target from where they are, in one call where the rows stand one after the other.
+    /// Bytes go to the target from where they are, in one call where the rows stand one after the
+    /// other.
     fn writeCopy(worker: *Worker, step: *const abi.Step, tile: tiles.Tile) Error!void {
         const engine = worker.engine;
         const source = &step.sources[0];
@@ -297,7 +298,8 @@ pub const Worker = struct {
         const cut = engine.setup.cuts[item.step];
         const first = tiles.linesOf(step, source, cut.tile(step, item.batch, item.tile_begin));
         const last = tiles.linesOf(step, source, cut.tile(step, item.batch, item.tile_end - 1));
-        // Pieces of one row follow each other; pieces of several rows share lines, and the last may begin before the first.
+        // Pieces of one row follow each other; pieces of several rows share lines, and the last may
+        // begin before the first.
         return .{
             .begin = @min(first.begin, last.begin),
             .end = @max(first.begin + first.extent(), last.begin + last.extent()),
@@ -309,7 +311,8 @@ pub const Worker = struct {
     }
 };
 
-/// Whether a mapped source is made present once for all tiles of a matrix: every tile reads in all of it.
+/// Whether a mapped source is made present once for all tiles of a matrix: every tile reads in all
+/// of it.
 fn isMatrixWide(step: *const abi.Step, source: *const abi.Source) bool {
     return step.transposed == 1 or source.rows_per_line == 0;
 }

@@ -1,6 +1,7 @@
 //! The CPU time and memory that control groups grant this process, for both hierarchies (Linux:
-//! Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/memory.rst, scheduler/sched-bwc.rst). Everything is read below one
-//! folder that stands for "/", so that tests bring their own. What cannot be read does not limit.
+//! Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/memory.rst, scheduler/sched-bwc.rst).
+//! Everything is read below one folder that stands for "/", so that tests bring their own. What
+//! cannot be read does not limit.
 const std = @import("std");
 const Dir = std.fs.Dir;
 
@@ -100,8 +101,8 @@ fn matches(controllers: []const u8, hierarchy: Hierarchy) bool {
     return false;
 }
 
-/// The folder of `group`, without the leading slash. A container often sees only its own group, under a path of the
-/// host that is not mounted here: then the mount point itself is the group.
+/// The folder of `group`, without the leading slash. A container often sees only its own group,
+/// under a path of the host that is not mounted here: then the mount point itself is the group.
 fn join(buffer: []u8, mount: Mount, group: []const u8) ?[]const u8 {
     const point = mount.point[1..];
     const inside = if (std.mem.eql(u8, mount.group, "/"))

@@ -1,5 +1,5 @@
-//! Everything about the machine that a user is told or that decides a default, gathered for abi.Machine. The CPU level is
-//! the caller's to add.
+//! Everything about the machine that a user is told or that decides a default, gathered for
+//! abi.Machine. The CPU level is the caller's to add.
 const std = @import("std");
 const Dir = std.fs.Dir;
 const abi = @import("../abi.zig");
@@ -7,7 +7,8 @@ const cgroup = @import("cgroup.zig");
 const topology_file = @import("topology.zig");
 const Topology = topology_file.Topology;
 
-/// What `thread_count` 0 means: a worker for each allowed core, but no more than the cgroup can keep running.
+/// What `thread_count` 0 means: a worker for each allowed core, but no more than the cgroup can
+/// keep running.
 pub fn defaultThreadCount(topology: Topology, limits: cgroup.Limits) u32 {
     const milli = limits.cpu_milli orelse return topology.core_count;
     const cpus = std.math.divCeil(u32, milli, 1000) catch unreachable;

@@ -1,4 +1,5 @@
-//! Working memory: whole pages from the system, huge ones where the system gives them, counted against a job's budget.
+//! Working memory: whole pages from the system, huge ones where the system gives them, counted
+//! against a job's budget.
 const std = @import("std");
 const assert = std.debug.assert;
 const linux = std.os.linux;

@@ -1,5 +1,6 @@
-//! A job's threads, and the cursors from which they take work. Work is numbered 0 … count - 1; every memory node has a
-//! share of its own, a run of neighbouring numbers, and takes from another node's share only when its own is empty.
+//! A job's threads, and the cursors from which they take work. Work is numbered 0 … count - 1;
+//! every memory node has a share of its own, a run of neighbouring numbers, and takes from another
+//! node's share only when its own is empty.
 const std = @import("std");
 const assert = std.debug.assert;
 const linux = std.os.linux;
@@ -43,7 +44,8 @@ pub const Cursor = struct {
         cursor.* = undefined;
     }
 
-    /// The next number for a worker of `node`; null when there is none anywhere. Each number is given out once.
+    /// The next number for a worker of `node`; null when there is none anywhere. Each number is
+    /// given out once.
     pub fn take(cursor: Cursor, node: u32) ?u64 {
         for (0..cursor.shares.len) |i| {
             const share = &cursor.shares[(node + i) % cursor.shares.len];
@@ -56,7 +58,8 @@ pub const Cursor = struct {
     }
 };
 
-/// Starts a thread that no signal of the process is delivered to; faults of its own instructions still are.
+/// Starts a thread that no signal of the process is delivered to; faults of its own instructions
+/// still are.
 pub fn spawn(comptime function: anytype, arguments: anytype) std.Thread.SpawnError!std.Thread {
     var blocked = linux.sigfillset();
     for ([_]u8{ linux.SIG.BUS, linux.SIG.SEGV, linux.SIG.ILL, linux.SIG.FPE, linux.SIG.TRAP }) |signal|
@@ -68,8 +71,9 @@ pub fn spawn(comptime function: anytype, arguments: anytype) std.Thread.SpawnErr
     return std.Thread.spawn(.{ .stack_size = stack_size }, function, arguments);
 }
 
-/// Runs `work(context, index)` on a thread for each placement and returns when all are done. Where the system has no
-/// room for more threads the ones that run do all the work; only none at all is an error. Returns how many ran.
+/// Runs `work(context, index)` on a thread for each placement and returns when all are done. Where
+/// the system has no room for more threads the ones that run do all the work; only none at all is
+/// an error. Returns how many ran.
 pub fn run(
     gpa: std.mem.Allocator,
     placements: []const topology.Placement,

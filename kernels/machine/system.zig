@@ -1,5 +1,6 @@
-//! System calls on files as the engine needs them: whole ranges however the kernel splits them, interrupted calls tried
-//! again, and the error number kept, because the user is told which one it was.
+//! System calls on files as the engine needs them: whole ranges however the kernel splits them,
+//! interrupted calls tried again, and the error number kept, because the user is told which one it
+//! was.
 const std = @import("std");
 const linux = std.os.linux;
 
@@ -120,7 +121,8 @@ pub fn sync(fd: Fd) E {
     }
 }
 
-/// MADV_POPULATE_READ (Linux 5.14): maps pages now, and tells instead of faulting when there is no file behind them.
+/// MADV_POPULATE_READ (Linux 5.14): maps pages now, and tells instead of faulting when there is no
+/// file behind them.
 pub fn populate(bytes: []const u8) E {
     const advice = 22;
     while (true) {

@@ -1,6 +1,8 @@
-//! Which CPUs this process may use, which of them are one core, and which memory node each is next to. Read from a folder
-//! laid out like /sys/devices/system (Linux: Documentation/admin-guide/cputopology.rst, numaperf.rst), so that tests bring
-//! their own. What a file does not say is assumed away: no sibling list means a core of its own, no node means node 0.
+//! Which CPUs this process may use, which of them are one core, and which memory node each is next
+//! to. Read from a folder laid out like /sys/devices/system (Linux:
+//! Documentation/admin-guide/cputopology.rst, numaperf.rst), so that tests bring their own. What a
+//! file does not say is assumed away: no sibling list means a core of its own, no node means node
+//! 0.
 const std = @import("std");
 const assert = std.debug.assert;
 const linux = std.os.linux;
@@ -10,7 +12,8 @@ const Dir = std.fs.Dir;
 pub const cpu_count_max = 8192;
 pub const CpuSet = std.StaticBitSet(cpu_count_max);
 
-/// A CPU that is online and allowed. `core` and `node` count from 0 without gaps, in the order of the CPUs.
+/// A CPU that is online and allowed. `core` and `node` count from 0 without gaps, in the order of
+/// the CPUs.
 pub const Cpu = struct { id: u32, core: u32, node: u32 };
 
 /// Where a worker runs: bound to these CPUs, and nearest to the memory of `node`.
@@ -28,9 +31,10 @@ pub const Topology = struct {
         topology.* = undefined;
     }
 
-    /// Places `thread_count` workers, taking cores from the nodes in turn. Where there is a worker for every core each is
-    /// pinned to one; fewer workers may move within their node, so that several processes with few workers each do not
-    /// meet on the first cores; and so may workers beyond the number of cores.
+    /// Places `thread_count` workers, taking cores from the nodes in turn. Where there is a worker
+    /// for every core each is pinned to one; fewer workers may move within their node, so that
+    /// several processes with few workers each do not meet on the first cores; and so may workers
+    /// beyond the number of cores.
     pub fn place(topology: Topology, gpa: std.mem.Allocator, thread_count: u32) ![]Placement {
         const cores = try topology.coreOrder(gpa);
         defer gpa.free(cores);
@@ -48,7 +52,8 @@ pub const Topology = struct {
         return placements;
     }
 
-    /// The first CPU of each core: the first core of every node, then the second of every node, and so on.
+    /// The first CPU of each core: the first core of every node, then the second of every node, and
+    /// so on.
     fn coreOrder(topology: Topology, gpa: std.mem.Allocator) ![]Cpu {
         const Rank = struct {
             cpu: Cpu,
@@ -93,7 +98,8 @@ pub fn allowedCpus() CpuSet {
     return set;
 }
 
-/// Binds the calling thread. A cpuset that changed meanwhile makes this fail, which costs speed only.
+/// Binds the calling thread. A cpuset that changed meanwhile makes this fail, which costs speed
+/// only.
 pub fn bind(cpus: CpuSet) void {
     var words: [cpu_count_max / 64]u64 = @splat(0);
     var each = cpus.iterator(.{});
@@ -238,7 +244,8 @@ test "one node, one CPU a core" {
     try testing.expectEqual(setOf("0-1"), loose[0].cpus);
 }
 
-/// Two sockets of two nodes each, two cores a node, two threads a core: CPU n and n + 8 share a core.
+/// Two sockets of two nodes each, two cores a node, two threads a core: CPU n and n + 8 share a
+/// core.
 fn twoSockets() !Fixture {
     var fixture: Fixture = try .init(&.{
         .{ "cpu/online", "0-15\n" },
