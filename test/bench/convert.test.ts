@@ -11,10 +11,11 @@ test("the conversion bench runs and measures both sides", async () => {
   for (const result of results) {
     expect(result.bytesOut).toBeGreaterThan(2 * 2 * 3 * 64 * 96)
     expect(result.convertSeconds.length).toBe(2)
+    expect(result.convertCpuSeconds).toBeGreaterThan(0)
     expect(result.copySeconds.every((seconds) => seconds > 0)).toBe(true)
     expect(result.memory.map(({ layers }) => layers)).toEqual([1, 2])
     expect(result.memory.every(({ peakRss }) => peakRss > 1e6)).toBe(true)
-    expect(describeConvert(result)).toHaveLength(5)
+    expect(describeConvert(result)).toHaveLength(6)
   }
 })
 

@@ -37,6 +37,9 @@ export interface ConvertBenchResult {
   readonly bytesOut: number
   readonly convertSeconds: readonly number[]
   readonly copySeconds: readonly number[]
+  /** Medians of the time on CPUs, of all threads together. */
+  readonly convertCpuSeconds: number
+  readonly copyCpuSeconds: number
   /** Median seconds of convert over median seconds of cp. */
   readonly ratio: number
   /** Bytes read and written by a conversion, per second, at its median. */
@@ -105,6 +108,8 @@ async function benchNaming(naming: Naming, bench: ConvertBenchOptions): Promise<
     bytesOut,
     convertSeconds,
     copySeconds,
+    convertCpuSeconds: median(converts.map((run) => run.cpuSeconds)),
+    copyCpuSeconds: median(copies.map((run) => run.cpuSeconds)),
     ratio: median(convertSeconds) / median(copySeconds),
     bytesPerSecond: (bytesIn + bytesOut) / median(convertSeconds),
     memory: [
@@ -133,6 +138,7 @@ export function describeConvert(result: ConvertBenchResult): string[] {
     `  convert  ${times(result.convertSeconds)}  ${(result.bytesPerSecond / 1e9).toFixed(2)} GB/s read and written`,
     `  cp       ${times(result.copySeconds)}  of the output`,
     `  convert / cp  ${result.ratio.toFixed(2)}`,
+    `  CPU time  ${result.convertCpuSeconds.toFixed(2)} s, cp ${result.copyCpuSeconds.toFixed(2)} s`,
     `  peak memory by number of layers  ${memory.join(", ")}`,
   ]
 }

@@ -2,6 +2,8 @@
 
 export interface ProcessRun {
   readonly seconds: number
+  /** Time on CPUs, of all threads together, in user and in kernel code: what a busy machine distorts least. */
+  readonly cpuSeconds: number
   /** Peak resident set in bytes, mapped file pages included (ru_maxrss). */
   readonly peakRss: number
 }
@@ -13,7 +15,8 @@ export async function runProcess(...command: string[]): Promise<ProcessRun> {
   const code = await child.exited
   const seconds = (performance.now() - start) / 1000
   if (code !== 0) throw new Error(`${command[0]} ended with ${code}: ${await new Response(child.stderr).text()}`)
-  return { seconds, peakRss: child.resourceUsage()!.maxRSS }
+  const usage = child.resourceUsage()!
+  return { seconds, cpuSeconds: Number(usage.cpuTime.total) / 1e6, peakRss: usage.maxRSS }
 }
 
 /** The middle value; of an even count, the mean of the middle two. */
