@@ -1,23 +1,22 @@
 /** `convert`: dequantizes a checkpoint. */
 import { openCheckpoint } from "../checkpoint/open.ts"
-import { escapeText, quote } from "../containers/quote.ts"
+import { quote } from "../containers/quote.ts"
 import { UsageError } from "../errors.ts"
 import { planConversion } from "../plan/conversion.ts"
 import { describePlan, type PlanSummary, planNotes, summarizePlan } from "../plan/describe.ts"
 import { measurePlan } from "../plan/measure.ts"
 import type { Plan, PlanOptions } from "../plan/plan.ts"
 import { command } from "../ui/command.ts"
-import { formatBytesExact, formatInteger, formatMemory, formatPlural, formatRate, formatSeconds } from "../ui/format.ts"
+import { formatPlural } from "../ui/format.ts"
 import type { Ui } from "../ui/globals.ts"
 import { choice, flag, list, type OptionValues, size, text } from "../ui/option.ts"
 import { createProgress } from "../ui/progress.ts"
 import { withSignals } from "../ui/signals.ts"
-import { renderFacts } from "../ui/table.ts"
 import { print, printLines } from "../ui/terminal.ts"
 import { freeBytes } from "../writer/place.ts"
 import { runPlan } from "../writer/run.ts"
 import type { ConversionReport } from "../writer/types.ts"
-import { comparedText } from "./compared.ts"
+import { planJson, reportJson, reportLines, workLine } from "./conversion-report.ts"
 import { denseDtypeOption } from "./dtype-option.ts"
 import { useLevel } from "./level.ts"
 import { threadCount, workOptions } from "./work-options.ts"
@@ -80,83 +79,6 @@ function planOptions(values: Values): PlanOptions {
   }
 }
 
-function reportLines(output: string, report: ConversionReport, plan: Plan, ui: Ui): string[] {
-  const tensors = plan.shards.reduce((sum, shard) => sum + shard.tensors.length, 0)
-  const others = tensors - report.weights - plan.castCount
-  const work = [
-    ...(report.weights > 0 ? [`${formatPlural(report.weights, "weight")} decoded to ${plan.options.to}`] : []),
-    ...(plan.castCount > 0 ? [`${formatInteger(plan.castCount)} cast`] : []),
-    ...(others > 0 ? [`${formatInteger(others)} copied`] : []),
-  ]
-  const { verified } = report
-  const facts: (readonly [string, string])[] = [
-    ["output", escapeText(output)],
-    ["size", `${formatBytesExact(report.bytesWritten)} in ${formatPlural(report.files.length, "file")}`],
-    ["tensors", work.join(", ")],
-    ["time", `${formatSeconds(report.seconds)}, ${formatRate(report.bytesWritten, report.seconds)} written`],
-    [
-      "engine",
-      `${formatPlural(report.threads, "thread")}, ${report.level}, ${report.io}, ${formatMemory(report.memoryBytes)} of buffers`,
-    ],
-    [
-      "verified",
-      verified === undefined ? "not asked for" : `${comparedText(verified)} (${formatSeconds(verified.seconds)})`,
-    ],
-  ]
-  return renderFacts(facts, { paintName: ui.paint.faint })
-}
-
-function reportJson(report: ConversionReport): unknown {
-  const { verified } = report
-  return {
-    schema: 1,
-    output: report.output,
-    files: report.files,
-    weights: report.weights,
-    bytes_read: report.bytesRead,
-    bytes_written: report.bytesWritten,
-    seconds: report.seconds,
-    threads: report.threads,
-    level: report.level,
-    io: report.io,
-    memory_bytes: report.memoryBytes,
-    non_finite: { count: report.nonFinite.count, tensor: report.nonFinite.tensor ?? null },
-    verified:
-      verified === undefined
-        ? null
-        : {
-            ok: verified.ok,
-            tensors: verified.tensors,
-            elements_compared: verified.elementsCompared,
-            elements_total: verified.elementsTotal,
-            seconds: verified.seconds,
-          },
-  }
-}
-
-function planJson(summary: PlanSummary): unknown {
-  return {
-    schema: 1,
-    input: summary.input,
-    kind: summary.kind,
-    to: summary.to.toLowerCase(),
-    layout: summary.layout,
-    tensors: summary.tensors,
-    decoded: summary.decoded,
-    cast: summary.cast,
-    copied: summary.copied,
-    kept: summary.kept,
-    files: summary.files,
-    shards: summary.shards,
-    bytes_in: summary.bytesIn,
-    bytes_out: summary.bytesOut,
-    memory_bytes: summary.memoryBytes,
-    threads: summary.threads,
-    free_bytes: summary.freeBytes,
-    notes: summary.notes,
-  }
-}
-
 /** The plan with what it needs of this machine. */
 async function measuredSummary(plan: Plan, values: Values): Promise<PlanSummary> {
   const measure = measurePlan(plan, {
@@ -175,7 +97,10 @@ async function dryRun(plan: Plan, values: Values, ui: Ui): Promise<void> {
 }
 
 async function convert(plan: Plan, output: string, values: Values, ui: Ui): Promise<ConversionReport> {
-  const progress = createProgress(ui.progress, ui.color)
+  // Measured before anything is made, so that a memory limit that cannot be kept refuses at once.
+  const summary = await measuredSummary(plan, values)
+  if (ui.verbose) for (const line of describePlan(summary)) ui.detail(line)
+  const progress = createProgress(ui.progress, ui.color, workLine(summary))
   try {
     return await withSignals((signal) =>
       runPlan(plan, {
@@ -223,7 +148,6 @@ export default command(
       await dryRun(plan, values, ui)
       return undefined
     }
-    if (ui.verbose) for (const line of describePlan(await measuredSummary(plan, values))) ui.detail(line)
     const report = await convert(plan, output, values, ui)
     // Only now: a failure is one line, and notes of a plan that failed help no one.
     if (!ui.verbose) for (const note of planNotes(plan)) ui.note(`note: ${note}`)
@@ -233,7 +157,7 @@ export default command(
       ui.warn(`${formatPlural(report.nonFinite.count, "result")} NaN or infinite${first}`)
     }
     if (ui.json) print(`${JSON.stringify(reportJson(report))}\n`)
-    else if (!ui.quiet) printLines(reportLines(output, report, plan, ui))
+    else if (!ui.quiet) printLines(reportLines(output, report, plan, ui.paint))
     return undefined
   },
 )

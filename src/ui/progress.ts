@@ -5,7 +5,15 @@
 import { escapeText } from "../containers/quote.ts"
 import type { RunProgress } from "../writer/types.ts"
 import { formatBytes, formatClock, formatRate } from "./format.ts"
-import { type Palette, palette, printError, stderrIsTerminal, terminalWidth, wantsColor } from "./terminal.ts"
+import {
+  type ColorChoice,
+  type Palette,
+  palette,
+  printError,
+  stderrIsTerminal,
+  terminalWidth,
+  wantsColor,
+} from "./terminal.ts"
 import { cutMiddle, cutStart, padEnd, padStart, textWidth } from "./text.ts"
 
 export interface ProgressSink {
@@ -143,8 +151,8 @@ type Form = "bar" | "plain" | "json"
 /** The seconds that pass between two outputs of a form. */
 const INTERVALS: Readonly<Record<Form, number>> = { bar: REDRAW_SECONDS, plain: PLAIN_SECONDS, json: REDRAW_SECONDS }
 
-/** A reporter of one form on any sink. */
-export function progressReporter(form: Form, sink: ProgressSink): ProgressReporter {
+/** A reporter of one form on any sink. The title is a line above the first bar or plain line. */
+export function progressReporter(form: Form, sink: ProgressSink, title?: string): ProgressReporter {
   const meter = new RateMeter()
   const start = sink.now()
   // A run of less than ten seconds has no plain line; bar and JSON show the first moment too.
@@ -152,7 +160,10 @@ export function progressReporter(form: Form, sink: ProgressSink): ProgressReport
   let phase: RunProgress["phase"] | undefined
   let drawn = false
   let ended = false
+  let untitled = title !== undefined && form !== "json"
   const show = (moment: Moment): void => {
+    if (untitled) sink.write(`${title}\n`)
+    untitled = false
     if (form === "json") sink.write(jsonLine(moment))
     else if (form === "plain") sink.write(plainLine(moment))
     else {
@@ -192,15 +203,16 @@ function showsUnicode(env: NodeJS.ProcessEnv): boolean {
 }
 
 /** The reporter that the options and stderr ask for. */
-export function createProgress(mode: ProgressMode, color: "auto" | "always" | "never"): ProgressReporter {
+export function createProgress(mode: ProgressMode, color: ColorChoice, title?: string): ProgressReporter {
   if (mode === "none") return silent
   const terminal = stderrIsTerminal() && process.env.TERM !== "dumb"
   const form = mode === "auto" ? (terminal ? "bar" : "plain") : mode
-  return progressReporter(form, {
+  const sink: ProgressSink = {
     write: printError,
     now: () => performance.now() / 1000,
     width: () => terminalWidth("stderr"),
     unicode: showsUnicode(process.env),
     paint: palette(wantsColor(color, terminal)),
-  })
+  }
+  return progressReporter(form, sink, title)
 }

@@ -117,6 +117,22 @@ describe("plain", () => {
   })
 })
 
+describe("title", () => {
+  test("stands once above what is drawn, and never among JSON", () => {
+    for (const form of ["bar", "plain", "json"] as const) {
+      const { state, sink } = recorder()
+      const reporter = progressReporter(form, sink, "13.8 GB in")
+      for (let i = 0; i <= 30; i++) {
+        reporter.update(at(i / 10))
+        state.time += 1
+      }
+      const titles = state.written.filter((text) => text === "13.8 GB in\n")
+      expect(titles).toHaveLength(form === "json" ? 0 : 1)
+      if (form !== "json") expect(state.written[0]).toBe("13.8 GB in\n")
+    }
+  })
+})
+
 describe("json", () => {
   test("one object a line: the first, ten a second, the last of each phase once", () => {
     const { state, sink } = recorder()

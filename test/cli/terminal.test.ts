@@ -40,7 +40,7 @@ describe("on a terminal", () => {
     const args = ["convert", folder.file("in.safetensors"), "-o", folder.file("out.safetensors")]
     const { screen, exitCode } = await onTerminal(args)
     expect(exitCode).toBe(0)
-    expect(screen).toMatch(/\rconverting +\d+%/)
+    expect(screen).toMatch(/^\d[^\n]* in, [^\n]* out, [^\n]* of buffers, \d+ threads?\n\rconverting +\d+%/)
     const last = screen.slice(screen.lastIndexOf("\u001b[K") + 3)
     expect(screen).toContain("\r\u001b[K")
     expect(last).toMatch(/^\u001b\[2moutput +\u001b\[22m +\S/)

@@ -1,0 +1,104 @@
+/** What `convert` says of a plan and of a run, as lines and as JSON. */
+import { escapeText } from "../containers/quote.ts"
+import type { PlanSummary } from "../plan/describe.ts"
+import type { Plan } from "../plan/plan.ts"
+import {
+  formatBytes,
+  formatBytesExact,
+  formatInteger,
+  formatMemory,
+  formatPlural,
+  formatRate,
+  formatSeconds,
+} from "../ui/format.ts"
+import { renderFacts } from "../ui/table.ts"
+import type { Palette } from "../ui/terminal.ts"
+import type { ConversionReport } from "../writer/types.ts"
+import { comparedText } from "./compared.ts"
+
+/** What the work will take, in a line for the head of the progress. */
+export function workLine({ bytesIn, bytesOut, memoryBytes, threads }: PlanSummary): string {
+  const memory = memoryBytes === null ? "" : `, ${formatMemory(memoryBytes)} of buffers`
+  const engine = threads === null ? "" : `, ${formatPlural(threads, "thread")}`
+  return `${formatBytes(bytesIn)} in, ${formatBytes(bytesOut)} out${memory}${engine}`
+}
+
+/** The summary of a run: what was written, how fast, by what, and whether it was checked. `output` as the user named it. */
+export function reportLines(output: string, report: ConversionReport, plan: Plan, paint: Palette): string[] {
+  const tensors = plan.shards.reduce((sum, shard) => sum + shard.tensors.length, 0)
+  const others = tensors - report.weights - plan.castCount
+  const work = [
+    ...(report.weights > 0 ? [`${formatPlural(report.weights, "weight")} decoded to ${plan.options.to}`] : []),
+    ...(plan.castCount > 0 ? [`${formatInteger(plan.castCount)} cast`] : []),
+    ...(others > 0 ? [`${formatInteger(others)} copied`] : []),
+  ]
+  const { verified } = report
+  const facts: (readonly [string, string])[] = [
+    ["output", escapeText(output)],
+    ["size", `${formatBytesExact(report.bytesWritten)} in ${formatPlural(report.files.length, "file")}`],
+    ["tensors", work.join(", ")],
+    ["time", `${formatSeconds(report.seconds)}, ${formatRate(report.bytesWritten, report.seconds)} written`],
+    [
+      "engine",
+      `${formatPlural(report.threads, "thread")}, ${report.level}, ${report.io}, ${formatMemory(report.memoryBytes)} of buffers`,
+    ],
+    [
+      "verified",
+      verified === undefined ? "not asked for" : `${comparedText(verified)} (${formatSeconds(verified.seconds)})`,
+    ],
+  ]
+  return renderFacts(facts, { paintName: paint.faint })
+}
+
+/** The same as one JSON object; sizes in bytes, times in seconds. */
+export function reportJson(report: ConversionReport): unknown {
+  const { verified } = report
+  return {
+    schema: 1,
+    output: report.output,
+    files: report.files,
+    weights: report.weights,
+    bytes_read: report.bytesRead,
+    bytes_written: report.bytesWritten,
+    seconds: report.seconds,
+    threads: report.threads,
+    level: report.level,
+    io: report.io,
+    memory_bytes: report.memoryBytes,
+    non_finite: { count: report.nonFinite.count, tensor: report.nonFinite.tensor ?? null },
+    verified:
+      verified === undefined
+        ? null
+        : {
+            ok: verified.ok,
+            tensors: verified.tensors,
+            elements_compared: verified.elementsCompared,
+            elements_total: verified.elementsTotal,
+            seconds: verified.seconds,
+          },
+  }
+}
+
+/** The plan as one JSON object; null where something was not measured. */
+export function planJson(summary: PlanSummary): unknown {
+  return {
+    schema: 1,
+    input: summary.input,
+    kind: summary.kind,
+    to: summary.to.toLowerCase(),
+    layout: summary.layout,
+    tensors: summary.tensors,
+    decoded: summary.decoded,
+    cast: summary.cast,
+    copied: summary.copied,
+    kept: summary.kept,
+    files: summary.files,
+    shards: summary.shards,
+    bytes_in: summary.bytesIn,
+    bytes_out: summary.bytesOut,
+    memory_bytes: summary.memoryBytes,
+    threads: summary.threads,
+    free_bytes: summary.freeBytes,
+    notes: summary.notes,
+  }
+}
