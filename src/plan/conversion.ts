@@ -12,8 +12,8 @@ import { buildIndex, indexBase } from "./index-file.ts"
 import type { OutputShard, Plan, PlanOptions } from "./plan.ts"
 import { keepShards, layShard, type ShardDraft, splitShards, type TensorDraft } from "./shards.ts"
 
-/** Name of the file that keeps a second run from an output folder; the input's own is never copied. */
-export const LOCK_FILE = ".dequantizer.lock"
+/** Start of the names that a run uses in an output folder for itself; an input's own such files are never copied. */
+export const RESERVED_PREFIX = ".dequantizer"
 
 export const DEFAULT_PLAN_OPTIONS: PlanOptions = {
   to: "BF16",
@@ -204,7 +204,9 @@ function planIndex(checkpoint: Checkpoint, shards: readonly OutputShard[], optio
 function planSideFiles(checkpoint: Checkpoint, selection: Selection): Plan["sideFiles"] {
   if (checkpoint.kind === "file") return []
   const keepQuantization = selection.kept.length > 0
-  return checkpoint.sideFiles.filter((file) => file.name !== LOCK_FILE && (!file.quantization || keepQuantization))
+  return checkpoint.sideFiles.filter(
+    (file) => !file.name.startsWith(RESERVED_PREFIX) && (!file.quantization || keepQuantization),
+  )
 }
 
 function planConfig(

@@ -45,22 +45,45 @@ export function compareInFile(a: Named, b: Named): number {
 
 /** Names as UTF-8 bytes compare, which is by code point. */
 export function compareUtf8(a: string, b: string): number {
-  return Buffer.compare(Buffer.from(a), Buffer.from(b))
+  const length = Math.min(a.length, b.length)
+  for (let i = 0; i < length; i += 1) {
+    const [unitA, unitB] = [a.charCodeAt(i), b.charCodeAt(i)]
+    if (unitA !== unitB) return codePointRank(unitA) - codePointRank(unitB)
+  }
+  return a.length - b.length
 }
 
-/**
- * The order in which tensors are dealt out to new shards: numbers within names by their value, so that layer 2 comes
- * before layer 10 and the tensors of a layer stay together.
- */
+/** In UTF-16 the surrogates, which stand for the largest code points, come before U+E000. */
+function codePointRank(unit: number): number {
+  if (unit >= 0xe000) return unit - 0x800
+  return unit >= 0xd800 ? unit + 0x2000 : unit
+}
+
+/** Numbers within names by their value: layer 2 comes before layer 10, and the tensors of a layer stay together. */
 export function compareNatural(a: string, b: string): number {
-  const partsA = a.split(/([0-9]+)/)
-  const partsB = b.split(/([0-9]+)/)
-  const count = Math.min(partsA.length, partsB.length)
+  return compareParts(partsOf(a), partsOf(b)) || compareUtf8(a, b)
+}
+
+/** Sorts by `compareNatural`, taking each name apart once. */
+export function sortNaturally<T extends { readonly name: string }>(items: readonly T[]): T[] {
+  return items
+    .map((item) => ({ item, parts: partsOf(item.name) }))
+    .sort((a, b) => compareParts(a.parts, b.parts) || compareUtf8(a.item.name, b.item.name))
+    .map(({ item }) => item)
+}
+
+function partsOf(name: string): string[] {
+  return name.split(/([0-9]+)/)
+}
+
+/** Text and digits by turns. */
+function compareParts(a: readonly string[], b: readonly string[]): number {
+  const count = Math.min(a.length, b.length)
   for (let i = 0; i < count; i += 1) {
-    const order = i % 2 === 1 ? compareNumbers(partsA[i]!, partsB[i]!) : compareUtf8(partsA[i]!, partsB[i]!)
+    const order = i % 2 === 1 ? compareNumbers(a[i]!, b[i]!) : compareUtf8(a[i]!, b[i]!)
     if (order !== 0) return order
   }
-  return partsA.length - partsB.length || compareUtf8(a, b)
+  return a.length - b.length
 }
 
 /** Digits of any length, by value. */

@@ -1,7 +1,7 @@
 /** How the tensors of an output are dealt out to files, and where each lies in its file. */
 import { tensorBytes } from "../containers/dtype.ts"
 import { encodeHeader } from "../containers/safetensors.ts"
-import { compareInFile, compareNatural } from "./order.ts"
+import { compareInFile, sortNaturally } from "./order.ts"
 import type { OutputShard, OutputTensor } from "./plan.ts"
 
 /** A tensor before it has a place, and the input shard that holds its stored bytes (of a weight: its codes). */
@@ -39,7 +39,7 @@ export function splitShards(
 ): ShardDraft[] {
   const groups: TensorDraft[][] = [[]]
   let filled = 0
-  for (const draft of drafts.toSorted((a, b) => compareNatural(a.name, b.name))) {
+  for (const draft of sortNaturally(drafts)) {
     const bytes = draftBytes(draft)
     if (groups.at(-1)!.length > 0 && filled + bytes > size) {
       groups.push([])

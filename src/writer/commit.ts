@@ -1,20 +1,27 @@
 /**
  * The moment in which an output gets its names. All files lie complete and flushed under temporary names; now they are
- * renamed in order, the one that makes the output complete last. Files of an older output step aside first and come back
- * if any step fails, so that there is always either the old output or the new one.
+ * renamed in order, the one that makes the output complete last. Files of an older output step aside first:
+ *
+ *     old files → .dequantizer-previous/     new files but the last → their names
+ *     .dequantizer-previous → .dequantizer-obsolete     the last file → its name     .dequantizer-obsolete is removed
+ *
+ * A step that fails is taken back with all before it. If the process is killed, the next run finds the old output in the first
+ * folder and puts it back, or finds the second one and knows that the old output was given up.
  */
-import { open, rename, rm } from "node:fs/promises"
+import type { Dirent } from "node:fs"
+import { lstat, mkdir, open, readdir, rename, rm, rmdir } from "node:fs/promises"
 import { dirname, join } from "node:path"
 import { errorCode, ioFault } from "../containers/file.ts"
+import { RESERVED_PREFIX } from "../plan/conversion.ts"
+
+/** Holds files of the old output until the new one has all names but the last. */
+export const PREVIOUS_FOLDER = `${RESERVED_PREFIX}-previous`
+/** The same folder from then on. */
+export const OBSOLETE_FOLDER = `${RESERVED_PREFIX}-obsolete`
 
 /** Temporary name of a file that is being written. */
 export function partialName(name: string): string {
   return `${name}.partial`
-}
-
-/** Name of a file of the old output while the new one takes its place. */
-export function previousName(name: string): string {
-  return `${name}.previous`
 }
 
 export interface Commit {
@@ -39,28 +46,49 @@ export async function commitFiles(commit: Commit): Promise<void> {
 }
 
 async function commitMany({ folder, names, stale }: Commit): Promise<void> {
+  const previous = join(folder, PREVIOUS_FOLDER)
+  const obsolete = join(folder, OBSOLETE_FOLDER)
   const undo: (() => Promise<void>)[] = []
-  const aside: string[] = []
+  const move = async (from: string, to: string) => {
+    await renameFile(from, to)
+    undo.push(() => rename(to, from))
+  }
   try {
+    await rm(obsolete, { recursive: true, force: true })
     // From the back: what makes the old output look complete goes first.
     for (const name of [...names, ...stale].toReversed()) {
-      const [from, to] = [join(folder, name), join(folder, previousName(name))]
-      if (!(await renameIfThere(from, to))) continue
-      aside.push(to)
-      undo.push(() => rename(to, from))
+      if (await exists(join(folder, name))) {
+        await mkdir(dirname(join(previous, name)), { recursive: true })
+        await move(join(folder, name), join(previous, name))
+      }
     }
-    for (const [i, name] of names.entries()) {
-      const [from, to] = [join(folder, partialName(name)), join(folder, name)]
-      if (i === names.length - 1) await syncFolders(folder, names.slice(0, -1))
-      await renameFile(from, to)
-      undo.push(() => rename(to, from))
-    }
-    await syncFolders(folder, names.slice(-1))
+    for (const name of names.slice(0, -1)) await move(join(folder, partialName(name)), join(folder, name))
+    await syncFolders(folder, names)
+    if (await exists(previous)) await move(previous, obsolete)
+    for (const name of names.slice(-1)) await move(join(folder, partialName(name)), join(folder, name))
+    await syncFolders(folder, names)
   } catch (error) {
-    for (const step of undo.toReversed()) await step()
-    throw error
+    // One step that fails must not keep the others from being taken back, nor hide why that is necessary.
+    for (const step of undo.toReversed()) await step().catch(() => {})
+    await removeEmptyFolders(previous)
+    throw ioFault(folder, error)
   }
-  for (const path of aside) await rm(path, { force: true }).catch(() => {})
+  await rm(obsolete, { recursive: true, force: true }).catch(() => {})
+}
+
+/** Brings the old output of a killed run back, or removes what is left of one that was given up. */
+export async function recoverCommit(folder: string): Promise<void> {
+  const previous = join(folder, PREVIOUS_FOLDER)
+  try {
+    for (const name of await filesBelow(previous)) {
+      await mkdir(dirname(join(folder, name)), { recursive: true })
+      await rename(join(previous, name), join(folder, name))
+    }
+    await removeEmptyFolders(previous)
+    await rm(join(folder, OBSOLETE_FOLDER), { recursive: true, force: true })
+  } catch (error) {
+    throw ioFault(folder, error)
+  }
 }
 
 async function renameFile(from: string, to: string): Promise<void> {
@@ -69,14 +97,43 @@ async function renameFile(from: string, to: string): Promise<void> {
   })
 }
 
-async function renameIfThere(from: string, to: string): Promise<boolean> {
+async function entriesOf(path: string): Promise<Dirent[]> {
   try {
-    await rename(from, to)
+    return await readdir(path, { withFileTypes: true })
+  } catch (error) {
+    if (errorCode(error) === "ENOENT") return []
+    throw error
+  }
+}
+
+/** A link that leads nowhere is there as well. */
+async function exists(path: string): Promise<boolean> {
+  try {
+    await lstat(path)
     return true
   } catch (error) {
     if (errorCode(error) === "ENOENT") return false
-    throw ioFault(from, error)
+    throw error
   }
+}
+
+/** Names of all files below a folder that may be missing, relative to it. */
+async function filesBelow(path: string, prefix = ""): Promise<string[]> {
+  const names: string[] = []
+  for (const entry of await entriesOf(join(path, prefix))) {
+    const name = prefix + entry.name
+    if (entry.isDirectory()) names.push(...(await filesBelow(path, `${name}/`)))
+    else names.push(name)
+  }
+  return names
+}
+
+/** Removes a folder and those in it as far as they hold no file. */
+async function removeEmptyFolders(path: string): Promise<void> {
+  for (const entry of await entriesOf(path)) {
+    if (entry.isDirectory()) await removeEmptyFolders(join(path, entry.name))
+  }
+  await rmdir(path).catch(() => {})
 }
 
 /** Flushes the folders of the named files: without it a crash may forget a rename. */

@@ -2,12 +2,12 @@
  * What an earlier run has left in an output folder: the files of one that was killed, and those files of an old checkpoint
  * that the new one does not replace. Only names that this program or the old index gave are ever touched.
  */
-import { readdir, rename, rm, rmdir } from "node:fs/promises"
+import { readdir, rm, rmdir } from "node:fs/promises"
 import { join } from "node:path"
-import { errorCode, ioFault, readWhole } from "../containers/file.ts"
+import { ioFault, readWhole } from "../containers/file.ts"
 import { isJsonObject, parseJsonObject } from "../containers/json.ts"
 import { DequantizerError } from "../errors.ts"
-import { partialName, previousName } from "./commit.ts"
+import { partialName, recoverCommit } from "./commit.ts"
 import type { OutputPlace } from "./place.ts"
 
 const INDEX_SUFFIX = ".safetensors.index.json"
@@ -18,13 +18,11 @@ const INDEX_SIZE_MAX = 100_000_000
 /** After a run was killed: its partial files go, and old files that it had put aside come back. */
 export async function recover({ folder, names }: OutputPlace): Promise<void> {
   for (const name of names) {
-    try {
-      await rm(join(folder, partialName(name)), { force: true })
-      await restore(join(folder, previousName(name)), join(folder, name))
-    } catch (error) {
-      throw ioFault(join(folder, name), error)
-    }
+    await rm(join(folder, partialName(name)), { force: true }).catch((error: unknown) => {
+      throw ioFault(join(folder, partialName(name)), error)
+    })
   }
+  await recoverCommit(folder)
   // Folders that the run made and did not come to fill; others are not empty.
   const folders = new Set(names.flatMap((name) => foldersOf(name)))
   for (const name of [...folders].toSorted().toReversed()) await rmdir(join(folder, name)).catch(() => {})
@@ -34,14 +32,6 @@ export async function recover({ folder, names }: OutputPlace): Promise<void> {
 function foldersOf(name: string): string[] {
   const parts = name.split("/").slice(0, -1)
   return parts.map((_, i) => parts.slice(0, i + 1).join("/"))
-}
-
-async function restore(previous: string, path: string): Promise<void> {
-  try {
-    await rename(previous, path)
-  } catch (error) {
-    if (errorCode(error) !== "ENOENT") throw error
-  }
 }
 
 /**

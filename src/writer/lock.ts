@@ -3,13 +3,13 @@
  * so that the lock of a run that was killed is recognised and taken over, on this machine and in this container only.
  */
 import { readFileSync, readlinkSync } from "node:fs"
-import { lstat, open, readFile, rename, rm } from "node:fs/promises"
+import { lstat, open, readFile, rm } from "node:fs/promises"
 import { hostname } from "node:os"
 import { basename, join } from "node:path"
 import { errorCode, ioFault } from "../containers/file.ts"
 import { escapeText } from "../containers/quote.ts"
 import { RefusedError } from "../errors.ts"
-import { LOCK_FILE } from "../plan/conversion.ts"
+import { RESERVED_PREFIX } from "../plan/conversion.ts"
 
 interface LockedPlace {
   readonly kind: "file" | "folder"
@@ -36,7 +36,7 @@ interface Holder {
 
 /** Name of the lock file in the folder in which files are written. */
 export function lockName(place: LockedPlace): string {
-  return place.kind === "folder" ? LOCK_FILE : `.${basename(place.path)}${LOCK_FILE}`
+  return place.kind === "folder" ? `${RESERVED_PREFIX}.lock` : `${RESERVED_PREFIX}-${basename(place.path)}.lock`
 }
 
 /** True where a lock lies, be its holder alive or not. */
@@ -55,18 +55,38 @@ export async function isLocked(place: LockedPlace): Promise<boolean> {
 export async function acquireLock(place: LockedPlace): Promise<Lock> {
   const path = join(place.folder, lockName(place))
   const text = JSON.stringify(currentHolder())
-  let takenOver = false
-  while (!(await create(path, text))) {
-    const found = await readFile(path, "utf8").catch((error: unknown) => {
-      if (errorCode(error) === "ENOENT") return undefined
-      throw ioFault(path, error)
-    })
-    if (found === undefined) continue
-    if (takenOver || !isStale(found)) throw held(place, path, found)
-    await removeStale(path, found, place)
-    takenOver = true
+  const release = () => rm(path, { force: true })
+  if (await create(path, text)) return { takenOver: false, release }
+  const found = await read(path)
+  if (found !== undefined && !isStale(found)) throw held(place, path, found)
+  if (await takeOver(path, text)) return { takenOver: true, release }
+  throw held(place, path, (await read(path)) ?? "")
+}
+
+/**
+ * Puts a new lock in the place of a stale one. A second lock is held meanwhile, under which the first one is looked at again: only
+ * its holder ever removes a lock that is not its own, so that of many runs that find the same stale lock one gets it.
+ */
+async function takeOver(path: string, text: string): Promise<boolean> {
+  const guard = `${path}.takeover`
+  if (!(await create(guard, text))) return false
+  try {
+    const found = await read(path)
+    if (found !== undefined && !isStale(found)) return false
+    await rm(path, { force: true })
+    return await create(path, text)
+  } finally {
+    await rm(guard, { force: true })
   }
-  return { takenOver, release: () => rm(path, { force: true }) }
+}
+
+async function read(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, "utf8")
+  } catch (error) {
+    if (errorCode(error) === "ENOENT") return undefined
+    throw ioFault(path, error)
+  }
 }
 
 async function create(path: string, text: string): Promise<boolean> {
@@ -74,6 +94,9 @@ async function create(path: string, text: string): Promise<boolean> {
     const file = await open(path, "wx", 0o644)
     try {
       await file.writeFile(text)
+    } catch (error) {
+      await rm(path, { force: true })
+      throw error
     } finally {
       await file.close()
     }
@@ -84,28 +107,11 @@ async function create(path: string, text: string): Promise<boolean> {
   }
 }
 
-/** Renames first: of two runs that find the same stale lock only one gets it, and a fresh lock is noticed and given back. */
-async function removeStale(path: string, expected: string, place: LockedPlace): Promise<void> {
-  const aside = `${path}.${process.pid}`
-  try {
-    await rename(path, aside)
-  } catch (error) {
-    if (errorCode(error) === "ENOENT") return
-    throw ioFault(path, error)
-  }
-  const found = await readFile(aside, "utf8")
-  if (found !== expected) {
-    await rename(aside, path)
-    throw held(place, path, found)
-  }
-  await rm(aside, { force: true })
-}
-
 function held(place: LockedPlace, path: string, text: string): RefusedError {
   const holder = parseHolder(text)
   const who = holder === undefined ? "" : ` (process ${holder.pid} on ${escapeText(holder.host)})`
   return new RefusedError(`${escapeText(place.path)}: another run is writing it${who}`, {
-    hint: `if none is, remove ${escapeText(path)}`,
+    hint: `if none is, remove ${escapeText(path)}*`,
   })
 }
 

@@ -8,7 +8,7 @@ import { planConversion } from "../../src/plan/conversion.ts"
 import { describePlan, summarizePlan } from "../../src/plan/describe.ts"
 import { encodePlan } from "../../src/plan/encode.ts"
 import { measurePlan } from "../../src/plan/measure.ts"
-import { compareInFile, compareNatural } from "../../src/plan/order.ts"
+import { compareInFile, compareUtf8, sortNaturally } from "../../src/plan/order.ts"
 import { temporaryFolder, writeSafetensors } from "../support/checkpoints.ts"
 import { denseTensors, writeGptOssFolder } from "../support/models.ts"
 
@@ -99,11 +99,11 @@ test("tensors in a file have the order of the reference writer", () => {
 })
 
 test("natural order", () => {
-  const names = [
+  const order = [
     "a",
     "a.1",
-    "a.2",
     "a.02",
+    "a.2",
     "a.10",
     "a.10.b",
     "a.99999999999999999998",
@@ -111,11 +111,14 @@ test("natural order", () => {
     "a.b",
     "b",
   ]
-  expect(names.toReversed().toSorted(compareNatural)).toEqual(names.toSorted(compareNatural))
-  expect(
-    names
-      .toReversed()
-      .toSorted(compareNatural)
-      .map((name) => name.replace("02", "2")),
-  ).toEqual(names.map((name) => name.replace("02", "2")))
+  const items = order.map((name) => ({ name }))
+  expect(sortNaturally(items.toReversed())).toEqual(items)
+})
+
+test("names are ordered as their UTF-8 bytes", () => {
+  const names = ["", "a", "ab", "é", "\ud7ff", "\ue000", "\uffff", "\u{10000}", "\u{10ffff}", "a\u{10000}", "a\uffff"]
+  const pairs = names.flatMap((a) => names.map((b) => [a, b] as const))
+  for (const [a, b] of pairs) {
+    expect(Math.sign(compareUtf8(a, b))).toBe(Buffer.compare(Buffer.from(a), Buffer.from(b)))
+  }
 })

@@ -241,7 +241,7 @@ describe("two runs on one output", () => {
     const refused = runs.find((run) => run.status === "rejected")
     expect(refused?.reason).toBeInstanceOf(RefusedError)
     expect(String(refused?.reason)).toMatch(/another run is writing it|exists/)
-    expect(readdirSync(output).filter((name) => /partial|lock|previous/.test(name))).toEqual([])
+    expect(readdirSync(output).filter((name) => /partial|lock|dequantizer/.test(name))).toEqual([])
   })
 })
 

@@ -4,11 +4,11 @@ import { spawnSync } from "node:child_process"
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { RefusedError } from "../../src/errors.ts"
-import { partialName, previousName } from "../../src/writer/commit.ts"
+import { OBSOLETE_FOLDER, PREVIOUS_FOLDER, partialName } from "../../src/writer/commit.ts"
 import { acquireLock, isLocked, lockName } from "../../src/writer/lock.ts"
 import { runPlan } from "../../src/writer/run.ts"
-import { temporaryFolder } from "../support/checkpoints.ts"
-import { plannedFolder, tree } from "./fixture.ts"
+import { randomWords, temporaryFolder } from "../support/checkpoints.ts"
+import { plannedFolder, tiny, tree } from "./fixture.ts"
 
 const ROOT = join(import.meta.dir, "../..")
 
@@ -120,11 +120,62 @@ describe("after a run that was killed", () => {
     const { folder, plan } = input
     mkdirSync(folder.file("out"))
     leaveLock(folder.file("out"))
-    writeFileSync(folder.file("out", previousName("config.json")), "{}")
+    mkdirSync(folder.file("out", PREVIOUS_FOLDER, "assets"), { recursive: true })
+    for (const name of ["config.json", "old-shard.safetensors", "assets/logo.svg"]) {
+      writeFileSync(folder.file("out", PREVIOUS_FOLDER, name), "{}")
+    }
+    writeFileSync(folder.file("out", "config.json"), "new")
     writeFileSync(folder.file("out", partialName("config.json")), "half")
     await expect(runPlan(plan, { output: folder.file("out") })).rejects.toThrow(/exists and is not empty/)
-    expect(tree(folder.file("out"))).toEqual(["config.json"])
+    expect(tree(folder.file("out"))).toEqual(["assets/", "assets/logo.svg", "config.json", "old-shard.safetensors"])
+    expect(readFileSync(folder.file("out", "config.json"), "utf8")).toBe("{}")
     const report = await runPlan(plan, { output: folder.file("out"), force: true })
+    expect(tree(folder.file("out"))).toEqual(
+      [...report.files, "assets/", "assets/logo.svg", "old-shard.safetensors"].toSorted(),
+    )
+  })
+
+  test("after the old output was given up: it does not come back", async () => {
+    using input = await plannedFolder()
+    const { folder, plan } = input
+    mkdirSync(folder.file("out", OBSOLETE_FOLDER), { recursive: true })
+    leaveLock(folder.file("out"))
+    writeFileSync(folder.file("out", OBSOLETE_FOLDER, "config.json"), "{}")
+    const report = await runPlan(plan, { output: folder.file("out") })
     expect(tree(folder.file("out"))).toEqual(report.files.toSorted())
   })
 })
+
+test("killed at random moments: an index is there only with everything that it names, and the next run succeeds", async () => {
+  using input = await plannedFolder({}, { ...tiny, experts: 6, hidden: 192 })
+  const { folder, plan } = input
+  await runPlan(plan, { output: folder.file("right") })
+  const right = contents(folder.file("right"))
+  const script = `
+    const { openCheckpoint, planConversion, runPlan } = await import("./src/index.ts")
+    const plan = planConversion(await openCheckpoint(${JSON.stringify(folder.file("in"))}))
+    console.log("ready")
+    await runPlan(plan, { output: ${JSON.stringify(folder.file("out"))}, force: true })
+  `
+  const next = randomWords(21)
+  let killed = 0
+  for (let i = 0; i < 20; i += 1) {
+    const child = Bun.spawn([process.execPath, "-e", script], { cwd: ROOT, stdout: "pipe", stderr: "ignore" })
+    await child.stdout.getReader().read()
+    await Bun.sleep(next() % 120)
+    child.kill("SIGKILL")
+    await child.exited
+    if (child.signalCode === "SIGKILL") killed += 1
+    if (!existsSync(folder.file("out", "model.safetensors.index.json"))) continue
+    expect(contents(folder.file("out"))).toMatchObject(right)
+  }
+  expect(killed).toBeGreaterThan(3)
+  await runPlan(plan, { output: folder.file("out"), force: true })
+  expect(contents(folder.file("out"))).toEqual(right)
+}, 60_000)
+
+/** Every file below a path with a hash of its bytes. */
+function contents(path: string): Record<string, string> {
+  const files = tree(path).filter((name) => !name.endsWith("/"))
+  return Object.fromEntries(files.map((name) => [name, Bun.hash(readFileSync(join(path, name))).toString(16)]))
+}

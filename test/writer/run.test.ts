@@ -155,6 +155,18 @@ describe("folder to folder", () => {
   })
 })
 
+test.each([
+  ["no tensor", []],
+  ["empty tensors only", denseTensors().filter(({ bytes }) => bytes.length === 0)],
+])("a file with %s", async (_, tensors) => {
+  using folder = temporaryFolder()
+  writeSafetensors(folder.file("in.safetensors"), tensors)
+  const plan = planConversion(await openCheckpoint(folder.file("in.safetensors")))
+  const report = await runPlan(plan, { output: folder.file("out.safetensors"), verify: "full" })
+  expect(readTensors(folder.file("out.safetensors")).size).toBe(tensors.length)
+  expect(report).toMatchObject({ weights: 0, verified: { ok: true, elementsCompared: 0 } })
+})
+
 test("results that are not finite are counted, with the first tensor that has one", async () => {
   using folder = temporaryFolder()
   const tensors = gptOssTensors({ ...tiny, wildScales: true })
