@@ -5,8 +5,8 @@
  *     const plan = planConversion(checkpoint, { to: "BF16" })
  *     const report = await runPlan(plan, { output: "gpt-oss-20b-bf16/", onProgress: console.log })
  *
- * Sizes and offsets are bytes, times seconds, shapes count elements. Every fault of a file, the machine or the arguments is a
- * DequantizerError with an `exitCode` and, where there is a way on, a `hint`.
+ * Sizes and offsets are bytes, times seconds, shapes count elements. Every fault of a file, the machine or the
+ * arguments is a DequantizerError with an `exitCode` and, where there is a way on, a `hint`.
  */
 export type {
   Checkpoint,

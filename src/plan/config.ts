@@ -1,6 +1,6 @@
 /**
- * config.json of the output: what the quantization declares is taken out, and the dtype that stands there becomes the new
- * one. The text is edited in place, so that everything else keeps its order, numbers, indentation and line ends.
+ * config.json of the output: what the quantization declares is taken out, and the dtype that stands there becomes the
+ * new one. The text is edited in place, so that everything else keeps its order, numbers, indentation and line ends.
  */
 import type { DenseDtype } from "../containers/dtype.ts"
 import { isJsonObject, type JsonObject, type JsonValue } from "../containers/json.ts"
@@ -31,8 +31,9 @@ export function declaredQuantization(config: JsonObject, path = ""): string[] {
 }
 
 /**
- * The text with the changes applied on the top level and in nested `*_config` objects (`text_config`, `vision_config`, …), which
- * is where multimodal models keep them. `config` is the same text parsed; without a change the result is the text itself.
+ * The text with the changes applied on the top level and in nested `*_config` objects (`text_config`,
+ * `vision_config`, …), which is where multimodal models keep them. `config` is the same text parsed; without a change
+ * the result is the text itself.
  */
 export function rewriteConfig(text: string, config: JsonObject, changes: ConfigChanges): string {
   const start = text.indexOf("{")

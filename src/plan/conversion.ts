@@ -27,9 +27,10 @@ export const DEFAULT_PLAN_OPTIONS: PlanOptions = {
 /**
  * Plans the conversion of a checkpoint to dense safetensors.
  *
- * - A weight that the globs select is decoded to `to` under its dense name, with the shape that its layout gives. One that
- *   they do not select keeps its stored tensors, and config.json then keeps the quantization settings.
- * - Other tensors keep bytes, dtype and shape; with `castAll` those of F32, F16 and BF16 that the globs select become `to`.
+ * - A weight that the globs select is decoded to `to` under its dense name, with the shape that its layout gives. One
+ *   that they do not select keeps its stored tensors, and config.json then keeps the quantization settings.
+ * - Other tensors keep bytes, dtype and shape; with `castAll` those of F32, F16 and BF16 that the globs select become
+ *   `to`.
  * - A file gives a file, a folder gives a folder with the other files of the input.
  *
  * Throws MalformedError where the checkpoint's tensors contradict each other or two weights have one dense name,

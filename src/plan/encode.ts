@@ -1,6 +1,6 @@
 /**
- * A plan as the native library takes it: one buffer of Files, Steps and text (kernels/abi.zig: Plan). Each tensor of the
- * output is one step; empty tensors have none. Nothing in the buffer points outside of it.
+ * A plan as the native library takes it: one buffer of Files, Steps and text (kernels/abi.zig: Plan). Each tensor of
+ * the output is one step; empty tensors have none. Nothing in the buffer points outside of it.
  */
 import type { SourceFile, StoredTensor } from "../containers/container.ts"
 import { type DenseDtype, DTYPE_BITS, type Dtype, isDenseDtype } from "../containers/dtype.ts"

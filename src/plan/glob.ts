@@ -1,10 +1,11 @@
 /**
- * Globs on tensor names, as ripgrep's users know them: `*` any run of characters but `/`, `**` any run at all, `?` one
- * character but `/`, `[a-z]` and `[!a-z]` classes, `{a,b}` alternatives (they may nest), `\` takes the next character as
- * it is. A glob fits a whole name. Names of tensors have dots, so `model.layers.*.mlp` covers every layer.
+ * Globs on tensor names, as ripgrep's users know them: `*` any run of characters but `/`, `**` any run at all, `?`
+ * one character but `/`, `[a-z]` and `[!a-z]` classes, `{a,b}` alternatives (they may nest), `\` takes the next
+ * character as it is. A glob fits a whole name. Names of tensors have dots, so `model.layers.*.mlp` covers every
+ * layer.
  *
- * A glob becomes a small automaton whose states are followed all at once: the time is at most the length of the name times
- * the length of the glob, whatever both hold.
+ * A glob becomes a small automaton whose states are followed all at once: the time is at most the length of the name
+ * times the length of the glob, whatever both hold.
  */
 import { UsageError } from "../errors.ts"
 

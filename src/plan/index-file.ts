@@ -14,8 +14,9 @@ export function indexBase(index: CheckpointIndex | undefined): string {
 }
 
 /**
- * Name and text of the index: the input's metadata with `total_size` set (bytes of all tensors) and `total_parameters` too
- * where the input counts them (elements of all tensors); weight_map sorted by name, as `save_pretrained` writes it.
+ * Name and text of the index: the input's metadata with `total_size` set (bytes of all tensors) and
+ * `total_parameters` too where the input counts them (elements of all tensors); weight_map sorted by name, as
+ * `save_pretrained` writes it.
  */
 export function buildIndex(input: CheckpointIndex | undefined, shards: readonly OutputShard[]): Plan["index"] {
   const tensors = shards.flatMap((shard) => shard.tensors.map((tensor) => ({ shard: shard.name, tensor })))

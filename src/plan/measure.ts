@@ -17,7 +17,10 @@ export interface MeasureOptions {
 /** Bound of the working buffers where the caller names none: 1 GiB. */
 export const DEFAULT_MAX_MEMORY = 2 ** 30
 
-/** Threads, I/O mode, tiles and working memory in bytes. Throws RefusedError where the limit is too small for any work. */
+/**
+ * Threads, I/O mode, tiles and working memory in bytes. Throws RefusedError where the limit is too small for any
+ * work.
+ */
 export function measurePlan(plan: Plan, options: MeasureOptions = {}): JobMeasure {
   const targets = plan.shards.map((shard) => ({ ...shard, path: shard.name }))
   const memoryMax = options.maxMemory ?? DEFAULT_MAX_MEMORY

@@ -1,10 +1,12 @@
-/** The orders of tensors in output files. Both depend on names and dtypes alone, never on where the input keeps them. */
+/**
+ * The orders of tensors in output files. Both depend on names and dtypes alone, never on where the input keeps them.
+ */
 import type { Dtype } from "../containers/dtype.ts"
 
 /**
  * Dtypes in the order in which the reference writer (huggingface/safetensors 0.8.0, `serialize`) lays tensors out: by
- * falling alignment, then as its `Dtype` is declared. An output file has the byte layout that `save_file` would give it,
- * and each tensor is aligned to its elements, because only wider ones come before it.
+ * falling alignment, then as its `Dtype` is declared. An output file has the byte layout that `save_file` would give
+ * it, and each tensor is aligned to its elements, because only wider ones come before it.
  */
 const DTYPE_ORDER = [
   "U64",

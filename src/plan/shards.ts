@@ -28,8 +28,9 @@ export function keepShards(
 }
 
 /**
- * New shards of at most `size` bytes of tensors each (a larger tensor has one of its own), filled in natural order of the
- * names. They are called as the Hub calls them: model-00001-of-0000N.safetensors, or model.safetensors if there is one.
+ * New shards of at most `size` bytes of tensors each (a larger tensor has one of its own), filled in natural order of
+ * the names. They are called as the Hub calls them: model-00001-of-0000N.safetensors, or model.safetensors if there
+ * is one.
  */
 export function splitShards(
   drafts: readonly TensorDraft[],

@@ -1,6 +1,6 @@
 /**
- * What a run has made and must take away again if it does not end well. Removing is idempotent and goes on past errors: each
- * thing that is already gone is fine, and nothing that the run did not make is touched.
+ * What a run has made and must take away again if it does not end well. Removing is idempotent and goes on past
+ * errors: each thing that is already gone is fine, and nothing that the run did not make is touched.
  */
 import { lstat, mkdir, rm, rmdir } from "node:fs/promises"
 import { dirname, join } from "node:path"

@@ -1,12 +1,15 @@
 /**
- * The moment in which an output gets its names. All files lie complete and flushed under temporary names; now they are
- * renamed in order, the one that makes the output complete last. Files of an older output step aside first:
+ * The moment in which an output gets its names. All files lie complete and flushed under temporary names; now they
+ * are renamed in order, the one that makes the output complete last. Files of an older output step aside first:
  *
- *     old files → .dequantizer-previous/     new files but the last → their names
- *     .dequantizer-previous → .dequantizer-obsolete     the last file → its name     .dequantizer-obsolete is removed
+ *     1. old files → .dequantizer-previous/
+ *     2. new files but the last → their names
+ *     3. .dequantizer-previous → .dequantizer-obsolete
+ *     4. the last new file → its name
+ *     5. .dequantizer-obsolete is removed
  *
- * A step that fails is taken back with all before it. If the process is killed, the next run finds the old output in the first
- * folder and puts it back, or finds the second one and knows that the old output was given up.
+ * A step that fails is taken back with all before it. If the process is killed, the next run finds the old output in
+ * the first folder and puts it back, or finds the second one and knows that the old output was given up.
  */
 import type { Dirent } from "node:fs"
 import { lstat, mkdir, open, readdir, rename, rm, rmdir } from "node:fs/promises"

@@ -18,8 +18,8 @@ export async function writeText(path: string, text: string): Promise<void> {
 }
 
 /**
- * Copies a side file to a path that must not exist yet. `onChunk` is told the bytes of each chunk, and may throw to stop.
- * Throws IoError where the file is no longer as large as the plan has it.
+ * Copies a side file to a path that must not exist yet. `onChunk` is told the bytes of each chunk, and may throw to
+ * stop. Throws IoError where the file is no longer as large as the plan has it.
  */
 export async function copySideFile(file: SideFile, path: string, onChunk: (bytes: number) => void): Promise<void> {
   await withFile(file.path, file.name, async (source) => {

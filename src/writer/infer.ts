@@ -1,6 +1,6 @@
 /**
- * Which conversion of a source a given output is. The options are read off the output's tensors; what no choice of options
- * explains is a problem.
+ * Which conversion of a source a given output is. The options are read off the output's tensors; what no choice of
+ * options explains is a problem.
  */
 import type { Checkpoint } from "../checkpoint/checkpoint.ts"
 import type { StoredTensor } from "../containers/container.ts"
@@ -25,8 +25,9 @@ export interface Candidate {
 }
 
 /**
- * The conversions that the output may be, the likeliest first: those that explain every tensor, or the one that explains most. There
- * are several only where layouts give the same shapes (all experts square), so that only the values can tell.
+ * The conversions that the output may be, the likeliest first: those that explain every tensor, or the one that
+ * explains most. There are several only where layouts give the same shapes (all experts square), so that only the
+ * values can tell.
  */
 export function inferPlans(source: Checkpoint, output: Checkpoint): Candidate[] {
   const candidates = LAYOUTS.flatMap((layout) => {

@@ -1,6 +1,6 @@
 /**
- * What an earlier run has left in an output folder: the files of one that was killed, and those files of an old checkpoint
- * that the new one does not replace. Only names that this program or the old index gave are ever touched.
+ * What an earlier run has left in an output folder: the files of one that was killed, and those files of an old
+ * checkpoint that the new one does not replace. Only names that this program or the old index gave are ever touched.
  */
 import { readdir, rm, rmdir } from "node:fs/promises"
 import { join } from "node:path"
@@ -35,8 +35,9 @@ function foldersOf(name: string): string[] {
 }
 
 /**
- * Weights and indexes of the old checkpoint that a loader would still find beside the new one: the indexes in the folder, the
- * shards that they name, and the one file that loaders look for before an index. Names of files in `folder` itself.
+ * Weights and indexes of the old checkpoint that a loader would still find beside the new one: the indexes in the
+ * folder, the shards that they name, and the one file that loaders look for before an index. Names of files in
+ * `folder` itself.
  */
 export async function staleFiles({ folder, names }: OutputPlace): Promise<string[]> {
   const present = await readdir(folder)

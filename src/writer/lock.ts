@@ -1,6 +1,7 @@
 /**
- * Keeps two runs from writing one output. The lock is a file beside what is written, made with O_EXCL; it says who holds it,
- * so that the lock of a run that was killed is recognised and taken over, on this machine and in this container only.
+ * Keeps two runs from writing one output. The lock is a file beside what is written, made with O_EXCL; it says who
+ * holds it, so that the lock of a run that was killed is recognised and taken over, on this machine and in this
+ * container only.
  */
 import { readFileSync, readlinkSync } from "node:fs"
 import { lstat, open, readFile, rm } from "node:fs/promises"
@@ -64,8 +65,9 @@ export async function acquireLock(place: LockedPlace): Promise<Lock> {
 }
 
 /**
- * Puts a new lock in the place of a stale one. A second lock is held meanwhile, under which the first one is looked at again: only
- * its holder ever removes a lock that is not its own, so that of many runs that find the same stale lock one gets it.
+ * Puts a new lock in the place of a stale one. A second lock is held meanwhile, under which the first one is looked
+ * at again: only its holder ever removes a lock that is not its own, so that of many runs that find the same stale
+ * lock one gets it.
  */
 async function takeOver(path: string, text: string): Promise<boolean> {
   const guard = `${path}.takeover`

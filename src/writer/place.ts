@@ -1,6 +1,7 @@
 /**
- * Where an output goes, examined before anything is written: it must not be the input, not lie in it, not take the place of
- * something unasked, and its device must have room. Names are resolved once, here; all later work uses the real path.
+ * Where an output goes, examined before anything is written: it must not be the input, not lie in it, not take the
+ * place of something unasked, and its device must have room. Names are resolved once, here; all later work uses the
+ * real path.
  */
 import { constants, type Stats } from "node:fs"
 import { access, lstat, readdir, realpath, stat, statfs } from "node:fs/promises"
@@ -24,7 +25,9 @@ export interface OutputPlace {
   readonly exists: boolean
 }
 
-/** Finds the real place of an output and refuses what could harm the input. Throws RefusedError, IoError, UsageError. */
+/**
+ * Finds the real place of an output and refuses what could harm the input. Throws RefusedError, IoError, UsageError.
+ */
 export async function resolveOutput(plan: Plan, output: string): Promise<OutputPlace> {
   if (output === "") throw new UsageError("the output has no name")
   const named = resolve(output)

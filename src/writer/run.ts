@@ -1,7 +1,7 @@
 /**
- * Running a plan. Everything is written under temporary names and flushed, checked, and only then named; what makes the
- * output complete (its index, or its one weights file) comes last. A failure or a cancel takes away what the run has made
- * and leaves an older output as it was.
+ * Running a plan. Everything is written under temporary names and flushed, checked, and only then named; what makes
+ * the output complete (its index, or its one weights file) comes last. A failure or a cancel takes away what the run
+ * has made and leaves an older output as it was.
  */
 import { join } from "node:path"
 import { escapeText, quote } from "../containers/quote.ts"
@@ -23,9 +23,10 @@ import type { ConversionReport, RunOptions, VerifyReport } from "./types.ts"
 /**
  * Writes the output of a plan.
  *
- * Throws RefusedError where the output exists (without `force`), is or lies in the input, or is being written by another run;
- * IoError for space (before the work starts), permissions and sources that change; CheckError where the output
- * does not compare or `nonFinite` is "error" and some result is not finite; CancelledError when the signal fires.
+ * Throws RefusedError where the output exists (without `force`), is or lies in the input, or is being written by
+ * another run; IoError for space (before the work starts), permissions and sources that change; CheckError where the
+ * output does not compare or `nonFinite` is "error" and some result is not finite; CancelledError when the signal
+ * fires.
  */
 export async function runPlan(plan: Plan, options: RunOptions): Promise<ConversionReport> {
   const started = performance.now()
@@ -126,7 +127,7 @@ async function compare(targets: readonly TargetFile[], options: RunOptions): Pro
   const report = await compareTargets(targets, verify === "full" ? 0 : SAMPLE_TILES, options)
   if (report.first !== undefined) {
     throw new CheckError(`the output does not compare: ${describeMismatch(report.first, report.mismatchCount)}`, {
-      hint: "nothing was written; the disk, the memory or this program is at fault: run `dequantizer doctor --selftest`",
+      hint: "nothing was written; disk, memory or this program is at fault: run `dequantizer doctor --selftest`",
     })
   }
   return report

@@ -11,7 +11,10 @@ export interface WorkOptions {
   readonly maxMemory?: number | undefined
   readonly io?: IoModeChoice | undefined
   readonly onProgress?: ((progress: RunProgress) => void) | undefined
-  /** Cancels within milliseconds with a CancelledError: the signal's reason where that is one. A run leaves nothing behind. */
+  /**
+   * Cancels within milliseconds with a CancelledError: the signal's reason where that is one. A run leaves nothing
+   * behind.
+   */
   readonly signal?: AbortSignal | undefined
 }
 
@@ -56,8 +59,8 @@ export interface VerifyReport {
   /** No problems and no mismatch. */
   readonly ok: boolean
   /**
-   * Sentences on what differs before any value is looked at: tensors that are missing or have another dtype or shape, settings
-   * that declare a quantization which is gone. Values are compared only where there are none.
+   * Sentences on what differs before any value is looked at: tensors that are missing or have another dtype or shape,
+   * settings that declare a quantization which is gone. Values are compared only where there are none.
    */
   readonly problems: readonly string[]
   /** Tensors of the output. */

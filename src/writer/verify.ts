@@ -1,4 +1,7 @@
-/** Checking a converted checkpoint: against the source that it was made from, or its own structure where there is none. */
+/**
+ * Checking a converted checkpoint: against the source that it was made from, or its own structure where there is
+ * none.
+ */
 import type { Checkpoint } from "../checkpoint/checkpoint.ts"
 import { openCheckpoint } from "../checkpoint/open.ts"
 import { elementCount } from "../containers/dtype.ts"
@@ -14,11 +17,12 @@ import type { VerifyOptions, VerifyReport } from "./types.ts"
 /**
  * Verifies an output.
  *
- * With a source, the source's weights are decoded again by the scalar code and compared bit for bit, its other tensors byte for
- * byte; dtype and layout are read off the output. Without one, headers, tiling, index and config are checked.
+ * With a source, the source's weights are decoded again by the scalar code and compared bit for bit, its other
+ * tensors byte for byte; dtype and layout are read off the output. Without one, headers, tiling, index and config are
+ * checked.
  *
- * What differs is in the report. Throws MalformedError, UnsupportedError and IoError where a checkpoint cannot be opened or read,
- * CancelledError when the signal fires.
+ * What differs is in the report. Throws MalformedError, UnsupportedError and IoError where a checkpoint cannot be
+ * opened or read, CancelledError when the signal fires.
  */
 export async function verifyOutput(output: string, options: VerifyOptions = {}): Promise<VerifyReport> {
   const started = performance.now()

@@ -162,7 +162,7 @@ describe("include and exclude", () => {
 describe("shards", () => {
   const names = (result: Plan) => result.shards.map((shard) => shard.name)
 
-  test("keep: the input's names; one that held only scales is gone, and its weight is where its codes were", async () => {
+  test("keep: the input's names; one that held only scales is gone, its weights are with their codes", async () => {
     const all = gptOssTensors(tiny)
     const result = await plan((path) =>
       writeCheckpointFolder(path, {

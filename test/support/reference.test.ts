@@ -1,4 +1,6 @@
-/** The reference decoder against numbers that are known otherwise: published examples, and the machine's own rounding. */
+/**
+ * The reference decoder against numbers that are known otherwise: published examples, and the machine's own rounding.
+ */
 import { describe, expect, test } from "bun:test"
 import { randomWords } from "./checkpoints.ts"
 import { bitsOf, decodeMxfp4, elementBits, numberOf, transpose } from "./reference.ts"

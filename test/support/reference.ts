@@ -1,6 +1,6 @@
 /**
- * What a conversion must give, computed the slow and obvious way: one number at a time, from the definitions of the formats. It
- * shares no code with the program, and no trick with its kernels. NaN is compared as a class.
+ * What a conversion must give, computed the slow and obvious way: one number at a time, from the definitions of the
+ * formats. It shares no code with the program, and no trick with its kernels. NaN is compared as a class.
  */
 import { readFileSync } from "node:fs"
 import type { TensorInput } from "./checkpoints.ts"
@@ -44,7 +44,10 @@ const powerOfTwo = (exponent: number): number => POWERS[exponent + 160]!
 /** Bits of exponent and of fraction. */
 const FORMATS = { BF16: [8, 7], F16: [5, 10], F32: [8, 23] } as const
 
-/** The bits of a number in a binary format, rounded to nearest, ties to even (IEEE 754-2019, 4.3.1). NaN gives undefined. */
+/**
+ * The bits of a number in a binary format, rounded to nearest, ties to even (IEEE 754-2019, 4.3.1). NaN gives
+ * undefined.
+ */
 export function bitsOf(value: number, dtype: Dense): number | undefined {
   if (Number.isNaN(value)) return undefined
   const [exponentBits, fractionBits] = FORMATS[dtype]

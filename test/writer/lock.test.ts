@@ -146,7 +146,7 @@ describe("after a run that was killed", () => {
   })
 })
 
-test("killed at random moments: an index is there only with everything that it names, and the next run succeeds", async () => {
+test("killed at random moments: an index is there only with all that it names, the next run succeeds", async () => {
   using input = await plannedFolder({}, { ...tiny, experts: 6, hidden: 192 })
   const { folder, plan } = input
   await runPlan(plan, { output: folder.file("right") })
