@@ -23,7 +23,7 @@ function editDistance(a: string, b: string): number {
 /** Longer words are not mistyped option names, and the table grows with their square. */
 const LENGTH_MAX = 40
 
-/** The nearest of `words`, if it is near enough to be what was meant: a third of its letters, or a longer word begun. */
+/** The nearest of `words`, if it is near enough to be what was meant: a third of its letters, or a word begun. */
 export function nearest(given: string, words: readonly string[]): string | undefined {
   if (given.length < 2 || given.length > LENGTH_MAX) return undefined
   let best: string | undefined

@@ -1,4 +1,4 @@
-/** Options of a command as data: one row serves the parser, the help screen, the completion scripts and the man page. */
+/** Options of a command as data: one row serves the parser, the help, the completion scripts and the manual page. */
 import { UsageError } from "../errors.ts"
 import { parseSize } from "./format.ts"
 import { nearest } from "./nearest.ts"
