@@ -1,19 +1,21 @@
-//! The registry of codecs: one line for each, checked against abi.Codec when it is compiled. Also what is derived for
-//! every codec alike: the scalar table, the geometry check, and the table of a CPU level.
+//! The registry of codecs: one line for each, checked against abi.Codec when it is compiled. Also
+//! what is derived for every codec alike: the scalar table, the geometry check, and the table of a
+//! CPU level.
 //!
 //! A codec is a file with these declarations:
 //!
-//!     /// The value at stored row `tile.row_begin + row` and column `column` of the matrix: the formula of the format,
-//!     /// written to be read. Rounded to f32 where the reference rounds to f32.
+//!     /// The value at stored row `tile.row_begin + row` and column `column` of the matrix:
+//!     /// the formula of the format, written to be read. Rounded to f32 where the reference is.
 //!     pub fn value(tile: *const Tile, row: u64, column: u64) f32
 //!
-//!     /// The whole tile, rounded from `value` to `target`, with vectors. Returns how many results are not finite.
+//!     /// The whole tile, rounded from `value` to `target`, with vectors. Returns how many
+//!     /// results are not finite.
 //!     pub fn decode(comptime target: Target, tile: *const Tile) u64
 //!
 //!     /// Whether `decode` may be called on tiles of such a matrix.
 //!     pub fn check(geometry: Geometry) bool
 //!
-//!     /// What testing/conformance.zig decodes: geometries with their sources' fill.
+//!     /// Examples of such matrices, which testing/conformance.zig makes in every size.
 //!     pub const samples = [_]Sample{ … };
 const std = @import("std");
 const assert = std.debug.assert;
@@ -24,6 +26,7 @@ const geometry_file = @import("codecs/geometry.zig");
 
 pub const Geometry = geometry_file.Geometry;
 pub const Sample = geometry_file.Sample;
+pub const SampleSource = geometry_file.SampleSource;
 pub const Target = float.Target;
 
 /// One line for each codec; the name is the tag of abi.Codec. `copy` moves bytes and has no values.
@@ -41,7 +44,8 @@ comptime {
     for (tags, 0..) |tag, index| {
         assert(tag.value == index); // the tables are indexed by the tag
         if (tag.value == @intFromEnum(abi.Codec.copy)) continue;
-        if (!@hasDecl(all, tag.name)) @compileError("codec " ++ tag.name ++ " has no line in codecs.zig");
+        if (!@hasDecl(all, tag.name))
+            @compileError("codec " ++ tag.name ++ " has no line in codecs.zig");
     }
     for (std.enums.values(Target)) |target| {
         assert(@intFromEnum(@field(abi.Dtype, @tagName(target))) == @intFromEnum(target));
@@ -49,12 +53,14 @@ comptime {
     assert(std.enums.values(Target).len == table.target_count);
 }
 
-/// Whether the codec can decode a matrix of this geometry. Beyond the codec's own conditions, every line of a source
-/// that can be cut by columns must hold all columns. Offsets and sizes are the caller's to check.
+/// Whether the codec can decode a matrix of this geometry. Beyond the codec's own conditions, every
+/// line of a source that can be cut by columns must hold all columns. Offsets and sizes are the
+/// caller's to check.
 pub fn check(codec: abi.Codec, geometry: Geometry) bool {
     for (geometry.sources) |source| {
         if (source.unit_columns == 0) continue;
-        const units = std.math.divCeil(u64, geometry.columns, source.unit_columns) catch return false;
+        const units = std.math.divCeil(u64, geometry.columns, source.unit_columns) catch
+            return false;
         const bytes = std.math.mul(u64, units, source.unit_bytes) catch return false;
         if (source.line_bytes < bytes) return false;
     }
@@ -107,7 +113,8 @@ pub fn decoders(
         for (std.enums.values(Target)) |target| {
             rows[tag.value][@intFromEnum(target)] = &struct {
                 fn decode(tile: *const table.Tile) callconv(.c) u64 {
-                    if (tag.value == @intFromEnum(abi.Codec.copy)) unreachable; // bytes have no values
+                    // Bytes have no values: nothing calls this entry.
+                    if (tag.value == @intFromEnum(abi.Codec.copy)) unreachable;
                     return how(@field(all, tag.name), target, tile);
                 }
             }.decode;
@@ -116,7 +123,8 @@ pub fn decoders(
     return rows;
 }
 
-/// The table without vectors: what verification decodes with, and what every level is compared with.
+/// The table without vectors: what verification decodes with, and what every level is compared
+/// with.
 pub const scalar_table: table.Table = .{
     .decode = decoders(decodeScalar),
     .transpose16 = transposeScalar(u16),

@@ -26,7 +26,13 @@ const x86 = struct {
     };
 
     /// Where CPUID reports a feature.
-    const Bit = struct { leaf: u32, subleaf: u32 = 0, register: Register, bit: u5, state: State = .none };
+    const Bit = struct {
+        leaf: u32,
+        subleaf: u32 = 0,
+        register: Register,
+        bit: u5,
+        state: State = .none,
+    };
 
     fn bitOf(comptime feature: Feature) Bit {
         return switch (feature) {

@@ -1,5 +1,6 @@
-//! Chooses the CPU level at run time: the best one that the CPU has and the operating system saves the registers of,
-//! unless DQ_LEVEL or `select` names another. The scalar code is the last level, which every CPU can run.
+//! Chooses the CPU level at run time: the best one that the CPU has and the operating system saves
+//! the registers of, unless DQ_LEVEL or `select` names another. The scalar code is the last level,
+//! which every CPU can run.
 const std = @import("std");
 const builtin = @import("builtin");
 const detect = @import("detect.zig");
@@ -30,14 +31,15 @@ pub fn activeName() []const u8 {
     return nameOf(activeIndex());
 }
 
-/// Makes the named level the active one; an empty name: the best one. Tables that were handed out stay valid.
+/// Makes the named level the active one; an empty name: the best one. Tables that were handed out
+/// stay valid.
 pub fn select(name: []const u8) error{Unsupported}!void {
     const index = if (name.len == 0) best() else try find(name);
     chosen.store(index + 1, .release);
 }
 
-/// Whether DQ_LEVEL, where it is set, names a level of this CPU. Where it does not, `active` is the best level: callers
-/// that obey DQ_LEVEL ask this before they start work.
+/// Whether DQ_LEVEL, where it is set, names a level of this CPU. Where it does not, `active` is the
+/// best level: callers that obey DQ_LEVEL ask this before they start work.
 pub fn checkEnvironment() error{Unsupported}!void {
     if (environmentName()) |name| _ = try find(name);
 }

@@ -1,4 +1,5 @@
-//! Root of the object that build.zig makes for each CPU level: the table of this level's functions, exported hidden.
+//! Root of the object that build.zig makes for each CPU level: the table of this level's functions,
+//! exported hidden.
 const std = @import("std");
 const codecs = @import("codecs.zig");
 const table = @import("table.zig");

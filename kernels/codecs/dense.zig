@@ -1,4 +1,5 @@
-//! Dense f32, f16 and bf16 and the nine casts between them. f32.zig, f16.zig and bf16.zig are its three codecs.
+//! Dense f32, f16 and bf16 and the nine casts between them. f32.zig, f16.zig and bf16.zig are its
+//! three codecs.
 //!
 //!     source 0: 4 or 2 bytes for each column, little-endian
 const std = @import("std");
@@ -106,7 +107,7 @@ inline fn cast(
 ) @Vector(lanes, target.Bits()) {
     if (source != target or source == .f32) return vector.round(target, vector.widen(source, bits));
     const infinity: @Vector(lanes, u16) = @splat(target.exponentMask());
-    const quiet_bit: @Vector(lanes, u16) = @splat(target.exponentMask() >> 1 & ~target.exponentMask());
+    const quiet_bit = infinity >> @splat(1) & ~infinity;
     const magnitude = bits & @as(@Vector(lanes, u16), @splat(0x7fff));
     return @select(u16, magnitude > infinity, bits | quiet_bit, bits);
 }

@@ -1,5 +1,5 @@
-//! What a codec is told about a matrix before its tiles are decoded, and the examples by which it describes the matrices
-//! that it takes.
+//! What a codec is told about a matrix before its tiles are decoded, and the examples by which it
+//! describes the matrices that it takes.
 const abi = @import("../abi.zig");
 
 /// The part of a Step or DecodeRequest that decides whether the codec may touch the bytes.
@@ -24,7 +24,8 @@ pub const SampleSource = struct {
     rows_per_line: u32 = 1,
     unit_columns: u32 = 0,
     unit_bytes: u32 = 0,
-    /// Bytes of a line of a source without units: this many, and so many for each row and each column.
+    /// Bytes of a line of a source without units: this many, and so many for each row and each
+    /// column.
     bytes: u32 = 0,
     bytes_per_row: u32 = 0,
     bytes_per_column: u32 = 0,
@@ -32,7 +33,8 @@ pub const SampleSource = struct {
     alphabet: []const u8 = &.{},
 };
 
-/// A kind of matrix that a codec takes. Tests make matrices of it at every size that the units allow.
+/// A kind of matrix that a codec takes. Tests make matrices of it at every size that the units
+/// allow.
 pub const Sample = struct {
     name: []const u8,
     /// Rows and columns of a matrix are multiples of these.

@@ -1,11 +1,12 @@
 //! MXFP4 of OCP Microscaling v1.0 as gpt-oss stores it (openai/gpt-oss, gpt_oss/torch/weights.py).
 //!
-//!     source 0, codes:  16 bytes for 32 columns   [c1 c0] [c3 c2] … [c31 c30]   low nibble = even column
+//!     source 0, codes:  16 bytes for 32 columns   [c1 c0] [c3 c2] … [c31 c30]   low nibble first
 //!     source 1, scales:  1 byte for 32 columns    e, meaning 2^(e - 127)
 //!
-//! A value depends on one code and one scale only. So there is a table of the 16 results for each of the 256 scales,
-//! rounded when this file is compiled: the exponents at which bf16 or f16 lose bits, overflow or are NaN cost nothing,
-//! and a block is one load of its table and a lookup of 32 nibbles. A model uses a dozen of the tables' 256 rows.
+//! A value depends on one code and one scale only. So there is a table of the 16 results for each
+//! of the 256 scales, rounded when this file is compiled: the exponents at which bf16 or f16 lose
+//! bits, overflow or are NaN cost nothing, and a block is one load of its table and a lookup of 32
+//! nibbles. A model uses a dozen of the tables' 256 rows.
 const std = @import("std");
 const float = @import("../core/float.zig");
 const table = @import("../table.zig");
@@ -54,7 +55,8 @@ pub fn value(tile: *const Tile, row: u64, column: u64) f32 {
     return valueOf(code, tile.line(1, row)[column / block_columns]);
 }
 
-/// E2M1 times E8M0: exact in f32 but for overflow, and never below 2^-128 but for zero. Scale 255 makes NaN of zero.
+/// E2M1 times E8M0: exact in f32 but for overflow, and never below 2^-128 but for zero. Scale 255
+/// makes NaN of zero.
 fn valueOf(code: u8, scale: u8) f32 {
     return float.product(float.e2m1[code], float.f32FromE8m0(scale));
 }

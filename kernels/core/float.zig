@@ -1,10 +1,13 @@
-//! Scalar truth of the number formats: conversions written with integers, so that they give the same bits at every CPU
-//! level, at comptime, and whatever the compiler's runtime library does. The vector code is tested against these.
+//! Scalar truth of the number formats: conversions written with integers, so that they give the
+//! same bits at every CPU level, at comptime, and whatever the compiler's runtime library does. The
+//! vector code is tested against these.
 //!
-//! Rounding is to nearest, ties to even (IEEE 754-2019, 4.3.1); subnormals are kept. What happens to a NaN:
+//! Rounding is to nearest, ties to even (IEEE 754-2019, 4.3.1); subnormals are kept. What happens
+//! to a NaN:
 //! - f32 → bf16, f32 → f16: the sign stays, the payload loses its low bits, the quiet bit is set
 //!   (what `vcvtps2ph` and `fcvtn` do; ml_dtypes and torch write a fixed payload instead).
-//! - f16 → f32: the sign stays, the payload gains low zeros, the quiet bit is set (`vcvtph2ps`, `fcvtl`).
+//! - f16 → f32: the sign stays, the payload gains low zeros, the quiet bit is set (`vcvtph2ps`,
+//!   `fcvtl`).
 //! - bf16 → f32, f32 → f32: the bits move unchanged.
 //! - A NaN that arithmetic makes out of numbers (0 · ∞) is `nan`: CPUs differ in its sign.
 const std = @import("std");
@@ -54,7 +57,8 @@ pub inline fn isFinite(comptime target: Target, bits: target.Bits()) bool {
 pub inline fn bf16FromF32(value: f32) u16 {
     const bits: u32 = @bitCast(value);
     if (bits & 0x7fff_ffff > 0x7f80_0000) return @intCast(bits >> 16 | 0x40);
-    // Adding half of the last kept bit, less one where that bit is even, makes the carry the rounding.
+    // Adding half of the last kept bit, less one where that bit is even, makes the carry the
+    // rounding.
     return @intCast((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
@@ -95,13 +99,14 @@ pub inline fn f32FromF16(bits: u16) f32 {
     return @bitCast(sign | @as(u32, @bitCast(exact)));
 }
 
-/// The scale 2^(e - 127) of the OCP Microscaling formats (MX v1.0, 5.4.1). 255 is +∞ here as it is for
-/// `torch.ldexp`, the reference of gpt-oss and transformers, where OCP has NaN.
+/// The scale 2^(e - 127) of the OCP Microscaling formats (MX v1.0, 5.4.1). 255 is +∞ here as it is
+/// for `torch.ldexp`, the reference of gpt-oss and transformers, where OCP has NaN.
 pub inline fn f32FromE8m0(e: u8) f32 {
     return @bitCast(if (e == 0) @as(u32, 0x0040_0000) else @as(u32, e) << 23);
 }
 
-/// Values of the 4-bit float of OCP MX v1.0, 5.3.3, by code: sign, two bits of exponent, one of significand.
+/// Values of the 4-bit float of OCP MX v1.0, 5.3.3, by code: sign, two bits of exponent, one of
+/// significand.
 pub const e2m1 = [16]f32{ 0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6 };
 
 /// a · b where ∞ · 0 is `nan` on every CPU.
@@ -154,7 +159,8 @@ test "E8M0 and the undefined product" {
     try std.testing.expectEqual(0x1p127, f32FromE8m0(254));
     try std.testing.expectEqual(inf, f32FromE8m0(255));
     for ([_]f32{ 0, -0.0 }) |zero| {
-        try std.testing.expectEqual(@as(u32, @bitCast(nan)), @as(u32, @bitCast(product(zero, inf))));
+        const undefined_product: u32 = @bitCast(product(zero, inf));
+        try std.testing.expectEqual(@as(u32, @bitCast(nan)), undefined_product);
     }
     assert(e2m1[8] == 0 and std.math.signbit(e2m1[8]));
 }

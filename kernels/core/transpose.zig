@@ -1,16 +1,18 @@
 //! Transposition of 16- and 32-bit elements in registers.
 //!
-//! The unit is a panel of `lanes · parts` source rows by `lanes` columns, where `lanes` elements fill 128 bits and a
-//! register has `parts` such lanes. Lane p of register r holds row p · lanes + r; unpacking steps inside the lanes then
-//! leave in register c the consecutive rows of column c. Panels are walked in tiles of one cache line both ways, so that
-//! every line of the source is used whole, and every line of the target is written whole, while it is in L1.
+//! The unit is a panel of `lanes · parts` source rows by `lanes` columns, where `lanes` elements
+//! fill 128 bits and a register has `parts` such lanes. Lane p of register r holds row p · lanes +
+//! r; unpacking steps inside the lanes then leave in register c the consecutive rows of column c.
+//! Panels are walked in tiles of one cache line both ways, so that every line of the source is used
+//! whole, and every line of the target is written whole, while it is in L1.
 const std = @import("std");
 const assert = std.debug.assert;
 const vector = @import("vector.zig");
 
 const line_bytes = 64;
 
-/// target[c * target_stride + r] = source[r * source_stride + c]; strides in elements. Source and target are disjoint.
+/// target[c * target_stride + r] = source[r * source_stride + c]; strides in elements. Source and
+/// target are disjoint.
 pub fn transpose(
     comptime Element: type,
     source: [*]const Element,
@@ -28,8 +30,8 @@ pub fn transpose(
         }
         return;
     }
-    // The last tile of a row or column of tiles ends at the edge of the matrix: it does again what its neighbour did
-    // of it, instead of being a smaller one.
+    // The last tile of a row or column of tiles ends at the edge of the matrix: it does again what
+    // its neighbour did of it, instead of being a smaller one.
     var column: usize = 0;
     while (column < columns) : (column += edge) {
         const c = @min(column, columns - edge);
@@ -94,7 +96,8 @@ inline fn transposePanel(
         }
         register.* = joinAll(Lane, joined);
     }
-    // Each step interleaves register i with register i + lanes / 2; log2(lanes) of them transpose every lane.
+    // Each step interleaves register i with register i + lanes / 2; log2(lanes) of them transpose
+    // every lane.
     inline for (0..comptime std.math.log2_int(usize, lanes)) |_| {
         var next: @TypeOf(registers) = undefined;
         inline for (0..lanes / 2) |i| {

@@ -1,6 +1,7 @@
-//! SIMD building blocks. Instructions that plain vector code does not reach are named here and nowhere else; all that is
-//! above works on `@Vector` and compiles for every level. Without any of them (a baseline CPU) the same functions are
-//! plain loops, so that the tests of this file hold everywhere.
+//! SIMD building blocks. Instructions that plain vector code does not reach are named here and
+//! nowhere else; all that is above works on `@Vector` and compiles for every level. Without any of
+//! them (a baseline CPU) the same functions are plain loops, so that the tests of this file hold
+//! everywhere.
 const std = @import("std");
 const builtin = @import("builtin");
 const assert = std.debug.assert;
@@ -28,7 +29,8 @@ const isa: Isa = switch (builtin.cpu.arch) {
 const has_f16_conversion = isa == .neon or hasX86(.f16c);
 
 fn hasX86(comptime feature: std.Target.x86.Feature) bool {
-    return builtin.cpu.arch == .x86_64 and std.Target.x86.featureSetHas(builtin.cpu.features, feature);
+    return builtin.cpu.arch == .x86_64 and
+        std.Target.x86.featureSetHas(builtin.cpu.features, feature);
 }
 
 /// Bytes of the widest register of this level.
@@ -62,16 +64,17 @@ pub inline fn prefetch(address: [*]const u8) void {
     @prefetch(address, .{ .rw = .read, .locality = 3, .cache = .data });
 }
 
-/// How far from a row lies the row that should be asked for while it is read: rows of `row_bytes` bytes that are
-/// `row_stride` apart, and enough of them in flight to cover the latency of memory.
+/// How far from a row lies the row that should be asked for while it is read: rows of `row_bytes`
+/// bytes that are `row_stride` apart, and enough of them in flight to cover the latency of memory.
 pub inline fn prefetchDistance(row_bytes: usize, row_stride: usize) usize {
     return @max(1, prefetch_bytes / @max(1, row_bytes)) * row_stride;
 }
 
 const prefetch_bytes = 2048;
 
-/// A table of 16 two-byte entries that nibbles are looked up in, in the order this level wants the bytes: entry after
-/// entry where registers of 16-bit lanes are permuted, else the low bytes of all entries before the high bytes.
+/// A table of 16 two-byte entries that nibbles are looked up in, in the order this level wants the
+/// bytes: entry after entry where registers of 16-bit lanes are permuted, else the low bytes of all
+/// entries before the high bytes.
 pub const NibbleTable = extern struct {
     bytes: [32]u8 align(32),
 
@@ -100,7 +103,8 @@ pub const NibbleTable = extern struct {
         };
     }
 
-    /// Two bytes to each 64-bit lane; a multishift then puts twice the code into each of its eight result bytes.
+    /// Two bytes to each 64-bit lane; a multishift then puts twice the code into each of its eight
+    /// result bytes.
     inline fn lookupBytes512(table: *const NibbleTable, nibbles: [*]const u8) @Vector(32, u16) {
         const spread: @Vector(8, u64) = load(@Vector(8, u16), nibbles);
         const shifts: @Vector(64, u8) = comptime @bitCast(@as(@Vector(8, u64), @splat(
@@ -125,8 +129,8 @@ pub const NibbleTable = extern struct {
         return @"llvm.x86.avx512.permvar.hi.512"(entries, @bitCast(index));
     }
 
-    /// Unpacking works inside 128-bit lanes: bytes 0–3 and 8–11 go to the lower one, so that each unpacked register is
-    /// 16 consecutive elements.
+    /// Unpacking works inside 128-bit lanes: bytes 0–3 and 8–11 go to the lower one, so that each
+    /// unpacked register is 16 consecutive elements.
     inline fn lookup256(table: *const NibbleTable, nibbles: [*]const u8) @Vector(32, u16) {
         const zero = 0x80; // pshufb writes 0 for it
         const places = comptime [32]u8{
@@ -138,8 +142,10 @@ pub const NibbleTable = extern struct {
         );
         const pairs = (spread | spread << @splat(4)) & @as(@Vector(16, u16), @splat(0x0f0f));
         const codes: @Vector(32, u8) = @bitCast(pairs);
-        const low = @"llvm.x86.avx2.pshuf.b"(twice(load(@Vector(16, u8), table.bytes[0..])), codes);
-        const high = @"llvm.x86.avx2.pshuf.b"(twice(load(@Vector(16, u8), table.bytes[16..])), codes);
+        const low_bytes = twice(load(@Vector(16, u8), table.bytes[0..]));
+        const high_bytes = twice(load(@Vector(16, u8), table.bytes[16..]));
+        const low = @"llvm.x86.avx2.pshuf.b"(low_bytes, codes);
+        const high = @"llvm.x86.avx2.pshuf.b"(high_bytes, codes);
         const first: @Vector(16, u16) = @bitCast(unpack(.low, low, high));
         const second: @Vector(16, u16) = @bitCast(unpack(.high, low, high));
         return std.simd.join(first, second);
@@ -233,13 +239,15 @@ inline fn roundBf16(comptime n: comptime_int, values: @Vector(n, f32)) @Vector(n
     return @truncate(@select(u32, values != values, quiet, rounded));
 }
 
-/// As float.f16FromF32, but subnormals are rounded by the adder: 0.5 has the unit 2^-24 in its last place.
+/// As float.f16FromF32, but subnormals are rounded by the adder: 0.5 has the unit 2^-24 in its last
+/// place.
 inline fn roundF16(comptime n: comptime_int, values: @Vector(n, f32)) @Vector(n, u16) {
     const U = @Vector(n, u32);
     const bits: U = @bitCast(values);
     const magnitude = bits & @as(U, @splat(0x7fff_ffff));
     const odd = magnitude >> @splat(13) & @as(U, @splat(1));
-    const normal = (magnitude +% @as(U, @splat(0xfff)) +% odd -% @as(U, @splat(0x3800_0000))) >> @splat(13);
+    const rebias: U = @splat(@as(u32, 0xfff) -% 0x3800_0000);
+    const normal = (magnitude +% odd +% rebias) >> @splat(13);
     const half: @Vector(n, f32) = @splat(0.5);
     const sum: U = @bitCast(@as(@Vector(n, f32), @bitCast(magnitude)) + half);
     const subnormal = sum -% @as(U, @splat(0x3f00_0000));
@@ -313,7 +321,9 @@ pub inline fn anyAtLeast(bytes: []const u8, limit: u8) bool {
     const n = register_bytes;
     var highest: @Vector(n, u8) = @splat(0);
     var i: usize = 0;
-    while (i + n <= bytes.len) : (i += n) highest = @max(highest, load(@Vector(n, u8), bytes.ptr + i));
+    while (i + n <= bytes.len) : (i += n) {
+        highest = @max(highest, load(@Vector(n, u8), bytes.ptr + i));
+    }
     var rest: u8 = 0;
     for (bytes[i..]) |byte| rest = @max(rest, byte);
     return @max(rest, @reduce(.Max, highest)) >= limit;

@@ -1,9 +1,10 @@
-//! `zig build bench-decode [-- --codec NAME --level NAME --time-ms N]`: speed of every codec × target × level on one
-//! core, beside what this machine's memory does in the same run.
+//! `zig build bench-decode [-- --codec NAME --level NAME --time-ms N]`: speed of every codec ×
+//! target × level on one core, beside what this machine's memory does in the same run.
 //!
-//! Each cell is G values/s and, in brackets, GB/s of codes read plus elements written. `hot`: source and target stay in
-//! cache. `streamed`: the source comes from memory, the target is a scratch that stays in L2, as a conversion works.
-//! `memory`: the target goes to memory too. Transposed cells decode strips of a tile into L1 and transpose from there.
+//! Each cell is G values/s and, in brackets, GB/s of codes read plus elements written. `hot`:
+//! source and target stay in cache. `streamed`: the source comes from memory, the target is a
+//! scratch that stays in L2, as a conversion works. `memory`: the target goes to memory too.
+//! Transposed cells decode strips of a tile into L1 and transpose from there.
 const std = @import("std");
 const dispatch = @import("dispatch");
 const abi = dispatch.abi;
@@ -15,11 +16,15 @@ const Table = dispatch.table.Table;
 const columns: usize = 2880;
 const scratch_bytes = 512 << 10;
 const memory_bytes = 192 << 20;
-/// A transposed tile is this many columns wide, and decoded so many rows at a time. The stride of a strip is not a power
-/// of two, which would put all its rows into few sets of the cache.
+/// A transposed tile is this many columns wide, and decoded so many rows at a time. The stride of a
+/// strip is not a power of two, which would put all its rows into few sets of the cache.
 const tile_columns: usize = 256;
 const strip_rows = 32;
 const strip_stride = tile_columns + 32;
+
+fn lineBytes(source: codecs.SampleSource) usize {
+    return columns / source.unit_columns * source.unit_bytes;
+}
 
 const Options = struct { codec: []const u8 = "", level: []const u8 = "", time_ms: u32 = 40 };
 
@@ -38,11 +43,12 @@ const Case = struct {
 
     fn sourceBytesPerRow(case: Case) usize {
         var bytes: usize = 0;
-        for (case.sample.sources) |source| bytes += columns / source.unit_columns * source.unit_bytes;
+        for (case.sample.sources) |source| bytes += lineBytes(source);
         return bytes;
     }
 
-    /// Decodes rows row … row + count - 1 to `target`; sources lie one after the other in the source buffer.
+    /// Decodes rows row … row + count - 1 to `target`; sources lie one after the other in the
+    /// source buffer.
     fn tile(case: Case, row: usize, row_count: usize, row_capacity: usize, target: []u8) Tile {
         var result: Tile = std.mem.zeroInit(Tile, .{
             .parameters = case.sample.parameters,
@@ -56,10 +62,11 @@ const Case = struct {
         });
         var base: usize = 0;
         for (case.sample.sources, 0..) |source, i| {
-            const line_bytes = columns / source.unit_columns * source.unit_bytes;
+            const line_bytes = lineBytes(source);
+            const offset = base + row / source.rows_per_line * line_bytes;
             result.rows_per_line[i] = source.rows_per_line;
             result.strides[i] = line_bytes;
-            result.sources[i] = case.buffers.source.ptr + base + row / source.rows_per_line * line_bytes;
+            result.sources[i] = case.buffers.source.ptr + offset;
             base += line_bytes * row_capacity;
         }
         return result;
@@ -74,10 +81,12 @@ const Case = struct {
         case.decode(&case.tile(row, case.tileRows(.rows), row_capacity, target));
     }
 
-    /// One transposed tile: strips of it are decoded into an L1-sized scratch and transposed from there.
+    /// One transposed tile: strips of it are decoded into an L1-sized scratch and transposed from
+    /// there.
     fn transposeTile(case: Case, row: usize, column: usize, row_capacity: usize) void {
         const row_count = case.tileRows(.transposed);
-        const transposeFn = if (case.target == .f32) case.table.transpose32 else case.table.transpose16;
+        const table = case.table;
+        const transpose = if (case.target == .f32) table.transpose32 else table.transpose16;
         var strip: usize = 0;
         while (strip < row_count) : (strip += strip_rows) {
             var t = case.tile(row + strip, strip_rows, row_capacity, case.buffers.strip);
@@ -86,7 +95,7 @@ const Case = struct {
             t.target_stride = strip_stride;
             case.decode(&t);
             const target = case.buffers.scratch.ptr + strip * case.elementBytes();
-            transposeFn(t.target, strip_stride, target, row_count, strip_rows, tile_columns);
+            transpose(t.target, strip_stride, target, row_count, strip_rows, tile_columns);
         }
     }
 
@@ -134,7 +143,8 @@ fn measure(case: Case, place: Place, order: Order, time_ms: u32) f64 {
             },
         };
         const seconds = @as(f64, @floatFromInt(timer.read() - start)) / std.time.ns_per_s;
-        const value_count = row * (if (order == .rows) @as(usize, columns) else column_end / tile_columns * tile_columns);
+        const whole_tiles = column_end / tile_columns * tile_columns;
+        const value_count = row * (if (order == .rows) columns else whole_tiles);
         best = @min(best, seconds / @as(f64, @floatFromInt(value_count)));
     }
     return best;
@@ -162,11 +172,17 @@ fn printLimits(out: *std.Io.Writer, buffers: Buffers) !void {
         .{ "memcpy in L2", half, 2000 },
         .{ "memcpy in memory", memory_bytes, 4 },
     }) |row| {
-        const seconds = try bestSeconds(row[2], copyOnce, .{ buffers.target[0..row[1]], buffers.source[0..row[1]] });
-        try out.print("{s:<20} {d:>6.1} GB/s (read + write)\n", .{ row[0], gigabytes(2 * row[1], seconds) });
+        const name, const size, const repeat_count = row;
+        const seconds = try bestSeconds(repeat_count, copyOnce, .{
+            buffers.target[0..size],
+            buffers.source[0..size],
+        });
+        const speed = gigabytes(2 * size, seconds);
+        try out.print("{s:<20} {d:>6.1} GB/s (read + write)\n", .{ name, speed });
     }
     const seconds = try bestSeconds(4, readOnce, .{buffers.source});
-    try out.print("{s:<20} {d:>6.1} GB/s\n\n", .{ "read from memory", gigabytes(buffers.source.len, seconds) });
+    const speed = gigabytes(buffers.source.len, seconds);
+    try out.print("{s:<20} {d:>6.1} GB/s\n\n", .{ "read from memory", speed });
 }
 
 fn bestSeconds(count: usize, comptime function: anytype, arguments: anytype) !f64 {
@@ -235,7 +251,8 @@ pub fn main() !void {
         .scratch = try allocate(scratch_bytes),
         .strip = try allocate(strip_rows * strip_stride * 4),
     };
-    // Exponents as weights have them: read as E8M0 or as the top byte of a float, the values are near one.
+    // Exponents as weights have them: read as E8M0 or as the top byte of a float, the values are
+    // near one.
     var prng: std.Random.DefaultPrng = .init(1);
     prng.random().bytes(buffers.source);
     for (buffers.source) |*byte| byte.* = 0x30 | byte.* & 0x4f;

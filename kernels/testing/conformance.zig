@@ -1,5 +1,6 @@
-//! One suite for every table of functions: each codec and target must give the scalar code's bits, count and nothing
-//! else, whatever the size, the position of the tile, and the addresses; so must each transposition.
+//! One suite for every table of functions: each codec and target must give the scalar code's bits,
+//! count and nothing else, whatever the size, the position of the tile, and the addresses; so must
+//! each transposition.
 const std = @import("std");
 const abi = @import("../abi.zig");
 const codecs = @import("../codecs.zig");
@@ -14,7 +15,8 @@ const canary = 0xa5;
 const row_count_max = 12;
 const column_count_max = 2881;
 
-/// Every column count up to five times the longest unrolled step of a row, then sizes around powers of two and real ones.
+/// Every column count up to five times the longest unrolled step of a row, then sizes around powers
+/// of two and real ones.
 const column_count_every = 321;
 const column_counts_more = [_]usize{ 511, 512, 513, 1023, 1025, 2880, column_count_max };
 
@@ -26,7 +28,8 @@ pub fn testTable(name: []const u8, table: *const Table) !void {
     inline for (@typeInfo(codecs.all).@"struct".decls) |codec| {
         for (@field(codecs.all, codec.name).samples) |sample| {
             errdefer std.debug.print("codec {s}, sample {s}\n", .{ codec.name, sample.name });
-            const suite = try Suite.init(@field(abi.Codec, codec.name), sample, table, prng.random());
+            const tag = @field(abi.Codec, codec.name);
+            const suite = try Suite.init(tag, sample, table, prng.random());
             defer suite.deinit();
             try suite.testCheck();
             try suite.testSizes();
@@ -48,7 +51,8 @@ const Suite = struct {
     expected: Guarded,
 
     fn init(codec: abi.Codec, sample: Sample, table: *const Table, random: std.Random) !Suite {
-        const rows = std.mem.alignForward(u64, row_count_max, @max(sample.row_unit, sample.row_align));
+        const row_step = @max(sample.row_unit, sample.row_align);
+        const rows = std.mem.alignForward(u64, row_count_max, row_step);
         const target_bytes = (rows + 1) * (column_count_max + 16) * 4;
         var suite: Suite = .{
             .codec = codec,
@@ -59,9 +63,9 @@ const Suite = struct {
             .found = try .init(target_bytes),
             .expected = try .init(target_bytes),
         };
-        for (&suite.memories) |*memory| {
-            memory.* = try .init(matrix_file.sourceBytesMax(sample, rows, column_count_max + sample.column_unit));
-        }
+        const columns = column_count_max + sample.column_unit;
+        const source_bytes = matrix_file.sourceBytesMax(sample, rows, columns);
+        for (&suite.memories) |*memory| memory.* = try .init(source_bytes);
         return suite;
     }
 
@@ -71,8 +75,8 @@ const Suite = struct {
         suite.expected.deinit();
     }
 
-    /// The sample is accepted; with a source too many or too few, a unit of other size, a short line or a parameter
-    /// without a meaning it is not.
+    /// The sample is accepted; with a source too many or too few, a unit of other size, a short
+    /// line or a parameter without a meaning it is not.
     fn testCheck(suite: Suite) !void {
         const rows = @as(u64, 4) * suite.sample.row_unit;
         const columns = @as(u64, 64) * suite.sample.column_unit;
@@ -106,9 +110,10 @@ const Suite = struct {
     /// Whole matrices of every number of columns.
     fn testSizes(suite: Suite) !void {
         for (0..column_count_every + column_counts_more.len) |i| {
-            const columns = if (i < column_count_every) i else column_counts_more[i - column_count_every];
+            const is_short = i < column_count_every;
+            const columns = if (is_short) i else column_counts_more[i - column_count_every];
             if (columns % suite.sample.column_unit != 0) continue;
-            const rows = suite.sample.row_unit * @as(u64, if (i < column_count_every) 1 + i % 3 else 2);
+            const rows = suite.sample.row_unit * @as(u64, if (is_short) 1 + i % 3 else 2);
             for (std.enums.values(matrix_file.Placement)) |placement| {
                 const fill: matrix_file.Fill = if (i % 5 == 0) .period_251 else .random;
                 const m = suite.matrix(rows, columns, placement, fill);
@@ -122,7 +127,8 @@ const Suite = struct {
     /// Parts of one matrix: every pair of tile borders that the alignment allows, and cut rows.
     fn testParts(suite: Suite) !void {
         const row_step = suite.sample.row_align;
-        const rows = std.mem.alignForward(u64, row_count_max, @max(suite.sample.row_unit, row_step));
+        const row_unit = @max(suite.sample.row_unit, row_step);
+        const rows = std.mem.alignForward(u64, row_count_max, row_unit);
         const column_step = @max(suite.sample.column_align, 8);
         const columns = std.mem.alignForward(u64, 9 * column_step + 5, suite.sample.column_unit);
         const m = suite.matrix(rows, columns, .at_end, .random);
@@ -132,8 +138,9 @@ const Suite = struct {
             while (begin < columns) : (begin += column_step) {
                 var end = begin + column_step;
                 while (end < columns + column_step) : (end += column_step) {
-                    const last = @min(end, columns);
-                    try suite.compare(&m, row, rows - row, begin, last - begin, (begin + end) / column_step % 4);
+                    const count = @min(end, columns) - begin;
+                    const shift = (begin + end) / column_step % 4;
+                    try suite.compare(&m, row, rows - row, begin, count, shift);
                 }
             }
         }
@@ -149,8 +156,9 @@ const Suite = struct {
         return .init(suite.sample, rows, columns, &suite.memories, placement, fill, suite.random);
     }
 
-    /// Decodes one tile with both tables into memory full of canaries, which then must be equal to the last byte.
-    /// `shift` varies the stride, the address and the side on which the faulting page lies.
+    /// Decodes one tile with both tables into memory full of canaries, which then must be equal to
+    /// the last byte. `shift` varies the stride, the address and the side on which the faulting
+    /// page lies.
     fn compare(
         suite: Suite,
         m: *const Matrix,
@@ -177,10 +185,13 @@ const Suite = struct {
                 [_]*const Table{ suite.table, &codecs.scalar_table },
                 [_]Guarded{ suite.found, suite.expected },
             ) |*written, *count, table, memory| {
-                written.* = if (shift % 2 == 0) memory.atEnd(size + gap, 0) else memory.atStart(size + gap, 0);
+                // Even shifts end at the page that faults, odd ones start after it.
+                written.* = if (shift % 2 == 0)
+                    memory.atEnd(size + gap, 0)
+                else
+                    memory.atStart(size + gap, 0);
                 @memset(written.*, canary);
                 var tile = m.tile(row, row_count, column, column_count);
-                // Even shifts put the gap before the target and its end at the page that faults.
                 tile.target = written.ptr + gap;
                 tile.target_stride = stride;
                 count.* = table.decode[@intFromEnum(suite.codec)][@intFromEnum(target)](&tile);
@@ -199,7 +210,9 @@ fn testTranspose(comptime Element: type, function: TransposeFn, random: std.Rand
     const target_memory: Guarded = try .init(longest * longest * @sizeOf(Element));
     defer target_memory.deinit();
     for (lengths) |rows| for (lengths) |columns| for (0..4) |shift| {
-        errdefer std.debug.print("transpose {s} {d}x{d}, shift {d}\n", .{ @typeName(Element), rows, columns, shift });
+        errdefer std.debug.print("transpose {s} {d}x{d}, shift {d}\n", .{
+            @typeName(Element), rows, columns, shift,
+        });
         const source_stride = columns + shift;
         const target_stride = rows + shift % 3;
         const source_bytes = source_memory.atEnd(rows * source_stride * @sizeOf(Element), 0);

@@ -1,4 +1,5 @@
-//! Memory between two pages that fault: a test that reads or writes a byte too far ends in a signal.
+//! Memory between two pages that fault: a test that reads or writes a byte too far ends in a
+//! signal.
 const std = @import("std");
 const assert = std.debug.assert;
 
@@ -16,8 +17,8 @@ pub const Guarded = struct {
             -1,
             0,
         );
-        const middle: []align(std.heap.page_size_min) u8 = @alignCast(mapping[page..][0..inner_size]);
-        try std.posix.mprotect(middle, std.posix.PROT.READ | std.posix.PROT.WRITE);
+        const middle = mapping[page..][0..inner_size];
+        try std.posix.mprotect(@alignCast(middle), std.posix.PROT.READ | std.posix.PROT.WRITE);
         return .{ .mapping = mapping };
     }
 

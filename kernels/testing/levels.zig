@@ -1,5 +1,5 @@
-//! The objects that are linked into the library, as they are shipped, against the scalar code and the golden vectors:
-//! every level that this machine has. Names the others.
+//! The objects that are linked into the library, as they are shipped, against the scalar code and
+//! the golden vectors: every level that this machine has. Names the others.
 const std = @import("std");
 const conformance = @import("conformance.zig");
 const dispatch = @import("../dispatch.zig");
@@ -10,7 +10,7 @@ test "every level of this machine equals the scalar code and the golden vectors"
         const level: u32 = @intCast(i);
         const name = dispatch.nameOf(level);
         if (dispatch.mask() >> @intCast(level) & 1 == 0) {
-            std.debug.print("skipped: shipped object of level {s} (this CPU cannot run it)\n", .{name});
+            std.debug.print("skipped: object of level {s} (this CPU cannot run it)\n", .{name});
             continue;
         }
         const table = dispatch.tableOf(level);

@@ -1,4 +1,5 @@
-//! Matrices of stored bytes for tests: laid out as a codec's sample says, each source in guarded memory of its own.
+//! Matrices of stored bytes for tests: laid out as a codec's sample says, each source in guarded
+//! memory of its own.
 const std = @import("std");
 const assert = std.debug.assert;
 const abi = @import("../abi.zig");
@@ -51,7 +52,8 @@ pub const Matrix = struct {
                     .random => random.int(u8),
                     .period_251 => @intCast(position % 251),
                 };
-                byte.* = if (shape.alphabet.len == 0) value else shape.alphabet[value % shape.alphabet.len];
+                const alphabet = shape.alphabet;
+                byte.* = if (alphabet.len == 0) value else alphabet[value % alphabet.len];
             }
         }
         return matrix;

@@ -1,5 +1,6 @@
-//! The building blocks of core/vector.zig against core/float.zig, at the level this file is compiled for: every 16-bit
-//! input, and f32 inputs around everything that rounds, overflows or is special.
+//! The building blocks of core/vector.zig against core/float.zig, at the level this file is
+//! compiled for: every 16-bit input, and f32 inputs around everything that rounds, overflows or is
+//! special.
 const std = @import("std");
 const float = @import("../core/float.zig");
 const vector = @import("../core/vector.zig");
@@ -13,10 +14,10 @@ test "widening every f16 and bf16" {
         while (i < 1 << 16) : (i += lanes) {
             var stored: [lanes]u16 = undefined;
             for (&stored, 0..) |*bits, lane| bits.* = @intCast(i + lane);
-            const wide: [lanes]u32 = @bitCast(vector.widen(source, @as(@Vector(lanes, u16), stored)));
+            const narrow: @Vector(lanes, u16) = stored;
+            const wide: [lanes]u32 = @bitCast(vector.widen(source, narrow));
             for (stored, wide) |bits, found| {
-                const expected = if (source == .f16) float.f32FromF16(bits) else float.f32FromBf16(bits);
-                try std.testing.expectEqual(@as(u32, @bitCast(expected)), found);
+                try std.testing.expectEqual(widened(source, bits), found);
             }
         }
     }
@@ -26,8 +27,7 @@ test "rounding f32 around every f16 and bf16, and everywhere else" {
     inline for (.{ Target.f16, Target.bf16 }) |target| {
         // Each 16-bit number, its neighbours, and the ties on both sides with theirs.
         for (0..1 << 16) |i| {
-            const bits: u16 = @intCast(i);
-            const number: u32 = @bitCast(if (target == .f16) float.f32FromF16(bits) else float.f32FromBf16(bits));
+            const number = widened(target, @intCast(i));
             const half_step: u32 = if (target == .f16) 1 << 12 else 1 << 15;
             var values: [lanes]u32 = @splat(number);
             for (values[0..9], 0..) |*value, k| {
@@ -49,6 +49,14 @@ test "rounding f32 around every f16 and bf16, and everywhere else" {
             try expectRounds(target, values);
         }
     }
+}
+
+fn widened(comptime source: Target, bits: u16) u32 {
+    return @bitCast(switch (source) {
+        .f16 => float.f32FromF16(bits),
+        .bf16 => float.f32FromBf16(bits),
+        .f32 => comptime unreachable,
+    });
 }
 
 fn expectRounds(comptime target: Target, values: [lanes]u32) !void {
@@ -73,7 +81,8 @@ test "a nibble table gives each byte's low nibble, then its high one" {
             const found: [32]u16 = table.lookup(nibbles);
             for (found, 0..) |entry, i| {
                 const byte = nibbles[i / 2];
-                try std.testing.expectEqual(entries[if (i % 2 == 0) byte & 15 else byte >> 4], entry);
+                const code = if (i % 2 == 0) byte & 15 else byte >> 4;
+                try std.testing.expectEqual(entries[code], entry);
             }
         }
     }

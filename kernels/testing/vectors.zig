@@ -1,5 +1,6 @@
-//! Golden vectors: stored bytes and what the format's reference library makes of them (test/vectors/*.json). build.zig
-//! hands the files over as the module `golden_vectors`, so that the tests need no file system.
+//! Golden vectors: stored bytes and what the format's reference library makes of them
+//! (test/vectors/*.json). build.zig hands the files over as the module `golden_vectors`, so that
+//! the tests need no file system.
 const std = @import("std");
 const abi = @import("../abi.zig");
 const codecs = @import("../codecs.zig");
@@ -35,7 +36,8 @@ pub fn testTable(name: []const u8, table: *const Table) !void {
             .ignore_unknown_fields = true,
         });
         defer parsed.deinit();
-        const codec = std.meta.stringToEnum(abi.Codec, parsed.value.codec) orelse return error.UnknownCodec;
+        const codec = std.meta.stringToEnum(abi.Codec, parsed.value.codec) orelse
+            return error.UnknownCodec;
         seen.insert(codec);
         try testVector(parsed.value, codec, table, parsed.arena.allocator());
     }
@@ -46,7 +48,12 @@ pub fn testTable(name: []const u8, table: *const Table) !void {
     }
 }
 
-fn testVector(vector: Vector, codec: abi.Codec, table: *const Table, arena: std.mem.Allocator) !void {
+fn testVector(
+    vector: Vector,
+    codec: abi.Codec,
+    table: *const Table,
+    arena: std.mem.Allocator,
+) !void {
     var parameters: [abi.parameter_count_max]u32 = @splat(0);
     @memcpy(parameters[0..vector.parameters.len], vector.parameters);
     var tile: Tile = .{
@@ -95,11 +102,13 @@ fn testVector(vector: Vector, codec: abi.Codec, table: *const Table, arena: std.
         const count = table.decode[@intFromEnum(codec)][@intFromEnum(target)](&tile);
         var expected_count: u64 = 0;
         for (found, 0..) |bits, i| {
-            const wanted = std.mem.readInt(Bits, expected[i * @sizeOf(Bits) ..][0..@sizeOf(Bits)], .little);
+            const bytes = expected[i * @sizeOf(Bits) ..][0..@sizeOf(Bits)];
+            const wanted = std.mem.readInt(Bits, bytes, .little);
             expected_count += @intFromBool(!float.isFinite(target, wanted));
-            // Libraries differ in the payload and sign of a NaN; ours are stated in core/float.zig and tested there.
+            // Libraries differ in the payload and sign of a NaN; ours are stated in core/float.zig
+            // and tested there.
             if (isNan(target, wanted) and isNan(target, bits)) continue;
-            errdefer std.debug.print("row {d}, column {d}\n", .{ i / vector.columns, i % vector.columns });
+            errdefer std.debug.print("element {d}\n", .{i});
             try std.testing.expectEqual(wanted, bits);
         }
         try std.testing.expectEqual(expected_count, count);
