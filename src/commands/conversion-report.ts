@@ -23,7 +23,7 @@ export function workLine({ bytesIn, bytesOut, memoryBytes, threads }: PlanSummar
   return `${formatBytes(bytesIn)} in, ${formatBytes(bytesOut)} out${memory}${engine}`
 }
 
-/** The summary of a run: what was written, how fast, by what, and whether it was checked. `output` as the user named it. */
+/** The summary of a run: what was written, how fast, by what, whether it was checked; `output` as the user named it. */
 export function reportLines(output: string, report: ConversionReport, plan: Plan, paint: Palette): string[] {
   const tensors = plan.shards.reduce((sum, shard) => sum + shard.tensors.length, 0)
   const others = tensors - report.weights - plan.castCount
@@ -33,15 +33,13 @@ export function reportLines(output: string, report: ConversionReport, plan: Plan
     ...(others > 0 ? [`${formatInteger(others)} copied`] : []),
   ]
   const { verified } = report
+  const threads = formatPlural(report.threads, "thread")
   const facts: (readonly [string, string])[] = [
     ["output", escapeText(output)],
     ["size", `${formatBytesExact(report.bytesWritten)} in ${formatPlural(report.files.length, "file")}`],
     ["tensors", work.join(", ")],
     ["time", `${formatSeconds(report.seconds)}, ${formatRate(report.bytesWritten, report.seconds)} written`],
-    [
-      "engine",
-      `${formatPlural(report.threads, "thread")}, ${report.level}, ${report.io}, ${formatMemory(report.memoryBytes)} of buffers`,
-    ],
+    ["engine", `${threads}, ${report.level}, ${report.io}, ${formatMemory(report.memoryBytes)} of buffers`],
     [
       "verified",
       verified === undefined ? "not asked for" : `${comparedText(verified)} (${formatSeconds(verified.seconds)})`,

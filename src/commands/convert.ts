@@ -130,8 +130,12 @@ export default command(
     options,
     json: true,
     notes: [
-      "SIZE is a number with k, M, G (powers of 1000) or Ki, Mi, Gi (powers of 1024). A GLOB knows * (also over dots), ?, [a-z] and {a,b}.",
-      "The output appears under its name when it is complete and checked; a run that fails or is interrupted removes what it wrote.",
+      "SIZE is a number with k, M, G (powers of 1000) or Ki, Mi, Gi (powers of 1024).",
+      "A GLOB knows * (also over dots), ?, [a-z] and {a,b}.",
+      [
+        "The output appears under its name when it is complete and checked;",
+        "a run that fails or is interrupted removes what it wrote.",
+      ].join(" "),
     ],
     examples: [
       { line: "dequantizer convert gpt-oss-20b/ -o gpt-oss-20b-bf16/", what: "a folder" },

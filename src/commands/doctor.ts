@@ -77,15 +77,13 @@ function freeSpace(folder: Folder): string {
 
 function machineFacts(machine: MachineInfo): (readonly [string, string])[] {
   const supported = machine.levels.filter((level) => level.supported).map((level) => level.name)
+  const online = formatPlural(machine.cpusOnline, "CPU")
   const cpuLimit = machine.cpuLimit === undefined ? "no CPU limit" : `${machine.cpuLimit} CPUs`
   const memoryLimit = machine.memoryLimit === undefined ? "no memory limit" : formatMemory(machine.memoryLimit)
   return [
     ["cpu", machine.cpu === "" ? "unknown" : machine.cpu],
     ["level", `${machine.level}  (this CPU has ${supported.join(", ")})`],
-    [
-      "cores",
-      `${formatPlural(machine.coresAllowed, "core")} and ${machine.cpusAllowed} of ${formatPlural(machine.cpusOnline, "CPU")} allowed`,
-    ],
+    ["cores", `${formatPlural(machine.coresAllowed, "core")} and ${machine.cpusAllowed} of ${online} allowed`],
     ["threads", `${machine.threads}  (what -j 0 becomes)`],
     ["numa", formatPlural(machine.nodes, "node")],
     ["cgroup", `${cpuLimit}, ${memoryLimit}`],

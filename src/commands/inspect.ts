@@ -189,7 +189,8 @@ export default command(
     options,
     json: true,
     notes: [
-      "BITS counts everything that is stored for a weight, scales included. A GLOB knows * (also over dots), ?, [a-z] and {a,b}.",
+      "BITS counts everything that is stored for a weight, scales included.",
+      "A GLOB knows * (also over dots), ?, [a-z] and {a,b}.",
     ],
     examples: [
       { line: "dequantizer gpt-oss-20b/", what: "a path alone is inspected" },

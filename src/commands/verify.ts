@@ -108,7 +108,12 @@ export default command(
     options,
     json: true,
     notes: [
-      "N tiles are spread evenly over a tensor, its start and its end among them. The source is decoded again by the scalar code, which shares no kernel with the conversion, and compared bit for bit. A mismatch names the tensor, the index, what was expected and what was found, and exits with 1.",
+      [
+        "N tiles are spread evenly over a tensor, its start and its end among them.",
+        "The source is decoded again by the scalar code, which shares no kernel with the conversion,",
+        "and compared bit for bit.",
+        "A mismatch names the tensor, the index, what was expected and what was found, and exits with 1.",
+      ].join(" "),
     ],
     examples: [
       { line: "dequantizer verify gpt-oss-20b-bf16/ --source gpt-oss-20b/ --full", what: "every element" },

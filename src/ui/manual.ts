@@ -35,6 +35,16 @@ function commandSection(spec: CommandSpec): string[] {
   ]
 }
 
+/** Sentences of a paragraph; troff fills the lines. */
+const DESCRIPTION = [
+  `${PROGRAM} opens a quantized checkpoint, shows what is in it, turns it into dense BF16, F16 or F32 safetensors`,
+  "and proves that the result is right.",
+  "A path is a safetensors file, a folder as the Hugging Face Hub has them, or the index file of one.",
+  "A path without a command is inspected.",
+  "Results go to standard output, messages and progress to standard error.",
+  "A SIZE is a number with k, M, G (powers of 1000) or Ki, Mi, Gi (powers of 1024).",
+]
+
 /** The page; `version` stands in its footer. */
 export function manualPage(specs: readonly CommandSpec[], version: string): string {
   const terms = (rows: readonly (readonly [string, string])[]): string[] =>
@@ -48,16 +58,7 @@ export function manualPage(specs: readonly CommandSpec[], version: string): stri
     ".br",
     `\\fB${PROGRAM}\\fR \\fIpath\\fR`,
     ".SH DESCRIPTION",
-    roff(
-      `${PROGRAM} opens a quantized checkpoint, shows what is in it, turns it into dense BF16, F16 or F32 safetensors`,
-    ),
-    roff(
-      "and proves that the result is right. A path is a safetensors file, a folder as the Hugging Face Hub has them, or",
-    ),
-    roff("the index file of one. A path without a command is inspected. Results go to standard output, messages and"),
-    roff(
-      "progress to standard error. A SIZE is a number with k, M, G (powers of 1000) or Ki, Mi, Gi (powers of 1024).",
-    ),
+    ...DESCRIPTION.map(roff),
     ".SH COMMANDS",
     ...specs.flatMap(commandSection),
     ".SH GLOBAL OPTIONS",

@@ -52,11 +52,21 @@ export function terminalWidth(stream: "stdout" | "stderr"): number {
   return Math.min(WIDTH_MAX, columns !== undefined && columns > 0 ? columns : WIDTH_DEFAULT)
 }
 
-/** Writes all of the text. Bun waits for room in a pipe that someone made non-blocking; a test holds it to that. */
+/** Milliseconds between two tries to write into a pipe that is full and that someone made non-blocking. */
+const RETRY_MS = 1
+
+/** Writes all of the text, and waits for the reader of a pipe however long it takes. */
 function writeAll(descriptor: number, text: string): void {
   const bytes = new TextEncoder().encode(text)
   let offset = 0
-  while (offset < bytes.length) offset += writeSync(descriptor, bytes, offset)
+  while (offset < bytes.length) {
+    try {
+      offset += writeSync(descriptor, bytes, offset)
+    } catch (error) {
+      if (errorCode(error) !== "EAGAIN") throw error
+      Bun.sleepSync(RETRY_MS)
+    }
+  }
 }
 
 let stdoutClosed = false

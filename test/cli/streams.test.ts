@@ -42,12 +42,16 @@ describe("standard output", () => {
 
   test("a pipe that was made non-blocking gets every byte", async () => {
     const script = `
-      import fcntl, os, subprocess, sys
+      import array, fcntl, os, subprocess, sys, termios, time
       reader, writer = os.pipe()
       os.set_blocking(writer, False)
       fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
       child = subprocess.Popen([sys.argv[1], "man"], stdout=writer)
       os.close(writer)
+      # The program has met the full pipe before the first byte is taken out: the pause can only make that surer.
+      waiting = array.array("i", [0])
+      while waiting[0] < 4096: fcntl.ioctl(reader, termios.FIONREAD, waiting)
+      time.sleep(0.1)
       parts = []
       while part := os.read(reader, 64): parts.append(part)
       sys.stdout.buffer.write(b"".join(parts))
