@@ -2,7 +2,7 @@
  * Jobs: the native library works through an encoded plan on threads of its own, and this side polls it. All sizes are
  * bytes, all times seconds.
  */
-import { UnsupportedError } from "../errors.ts"
+
 import {
   IoMode,
   type IoModeName,
@@ -19,6 +19,7 @@ import {
   type StatusName,
 } from "./abi.gen.ts"
 import { assertOk, native, statusName } from "./library.ts"
+import { limitError } from "./report.ts"
 import { enumName, packStruct, safeNumber, unpackStruct } from "./struct.ts"
 
 export interface JobSettings {
@@ -103,12 +104,16 @@ export class Job implements Disposable {
     this.#plan = plan
   }
 
-  /** Starts `plan` (see kernels/abi.zig: Plan). Its failures come with the report, not from here. */
+  /**
+   * Starts `plan` (see kernels/abi.zig: Plan). Limits of memory and of jobs are errors here (RefusedError, IoError,
+   * UnsupportedError); everything that happens to files comes with the report.
+   */
   static start(plan: Uint8Array, settings: JobSettings): Job {
     const options = packOptions(settings)
     const handle = new Uint32Array(1)
     const status = statusName(native().dq_job_start(plan, plan.byteLength, options, handle))
-    if (status === "too_many") throw new UnsupportedError("too many jobs run at once in this process")
+    const limit = limitError(status)
+    if (limit !== undefined) throw limit
     assertOk("dq_job_start", Status[status])
     return new Job(handle[0]!, plan)
   }

@@ -8,7 +8,7 @@ import {
   RefusedError,
   UnsupportedError,
 } from "../errors.ts"
-import type { OperationName } from "./abi.gen.ts"
+import type { OperationName, StatusName } from "./abi.gen.ts"
 import { describeErrno } from "./errno.ts"
 import type { JobReport } from "./job.ts"
 
@@ -50,18 +50,31 @@ export function reportError(report: JobReport, files: readonly ReportFile[]): De
       })
     case "io":
       return ioError(report, file)
+    default:
+      return limitError(report.status) ?? fault(report.status)
+  }
+}
+
+/** The error of a status that tells of a limit of the machine or of the caller, and of no file. */
+export function limitError(status: StatusName): DequantizerError | undefined {
+  switch (status) {
     case "memory_limit":
-      return new RefusedError("the working buffers do not fit the memory limit", { hint: "raise --max-memory" })
+      return new RefusedError("the working buffers do not fit the memory limit", {
+        hint: "raise --max-memory or lower -j",
+      })
     case "out_of_memory":
       return new IoError("out of memory for the working buffers", { hint: "lower -j or --max-memory" })
     case "unsupported":
       return new UnsupportedError("this CPU cannot run the chosen level")
     case "too_many":
       return new UnsupportedError("too many jobs run at once in this process")
-    case "bad_argument":
-    case "bad_handle":
-      throw new Error(`a job ended with ${report.status}`)
+    default:
+      return undefined
   }
+}
+
+function fault(status: StatusName): never {
+  throw new Error(`a job ended with ${status}`)
 }
 
 function ioError(report: JobReport, file: ReportFile | undefined): IoError {

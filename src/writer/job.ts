@@ -3,7 +3,7 @@ import { CancelledError } from "../errors.ts"
 import { type JobReport, runJob } from "../native/job.ts"
 import { reportError } from "../native/report.ts"
 import type { EncodedPlan } from "../plan/encode.ts"
-import { DEFAULT_MAX_MEMORY, memoryLimitError } from "../plan/measure.ts"
+import { DEFAULT_MAX_MEMORY } from "../plan/measure.ts"
 import type { WorkOptions } from "./types.ts"
 
 export interface WorkKind {
@@ -32,7 +32,6 @@ export async function runWork(plan: EncodedPlan, work: WorkKind, options: WorkOp
       }),
   })
   if (report.status === "cancelled") throw cancelled(options.signal)
-  if (report.status === "memory_limit") throw memoryLimitError(options.maxMemory ?? DEFAULT_MAX_MEMORY)
   const error = reportError(report, plan.files)
   if (error !== undefined) throw error
   return report

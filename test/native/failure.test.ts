@@ -15,6 +15,7 @@ import {
 } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { RefusedError } from "../../src/errors.ts"
 import { Status } from "../../src/native/abi.gen.ts"
 import { Job, type JobReport, type JobSettings, measureJob, runJob } from "../../src/native/job.ts"
 import { native, statusName } from "../../src/native/library.ts"
@@ -320,7 +321,7 @@ describe("the boundary", () => {
   test("the smallest working set decides about a limit of memory", async () => {
     const plan = copyPlan()
     expect(measureJob(plan.bytes, { ...settings, io: "pread", memoryMax: 1 })).toBeUndefined()
-    expect(() => Job.start(plan.bytes, { ...settings, io: "pread", memoryMax: 1 })).toThrow("memory_limit")
+    expect(() => Job.start(plan.bytes, { ...settings, io: "pread", memoryMax: 1 })).toThrow(RefusedError)
   })
 
   test("a thousand jobs leave no memory behind", async () => {

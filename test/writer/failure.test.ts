@@ -47,6 +47,13 @@ function atEndOf(phase: RunProgress["phase"], act: () => void): (progress: RunPr
   }
 }
 
+test("working buffers that do not fit the memory limit", async () => {
+  using input = await plannedFolder()
+  const { folder, plan } = input
+  const options = { output: folder.file("out"), maxMemory: 1, io: "pread" } as const
+  await expectNothingLeft(folder.path, plan, options, RefusedError, /memory limit/)
+})
+
 describe("cancelled", () => {
   test.each(["convert", "verify", "finish"] as const)("at the start of %s", async (phase) => {
     using input = await plannedFolder()
