@@ -17,5 +17,6 @@ comptime {
     _ = @import("machine/system.zig");
     _ = @import("machine/topology.zig");
     _ = @import("testing/levels.zig");
+    _ = @import("testing/matrix.zig");
     _ = @import("testing/vector_test.zig");
 }

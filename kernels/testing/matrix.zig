@@ -128,3 +128,28 @@ fn sourceOf(shape: geometry_file.SampleSource, rows: u64, columns: u64) abi.Sour
         .unit_bytes = shape.unit_bytes,
     };
 }
+
+test "a tile's lines serve as many rows as their source says" {
+    const sample: Sample = .{ .name = "lines", .row_align = 2, .sources = &.{
+        .{ .rows_per_line = 1, .unit_columns = 2, .unit_bytes = 1 },
+        .{ .rows_per_line = 3, .unit_columns = 4, .unit_bytes = 2 },
+        .{ .rows_per_line = 0, .bytes_per_row = 4 },
+    } };
+    var memories: [3]Guarded = undefined;
+    for (&memories) |*memory| memory.* = try .init(sourceBytesMax(sample, 10, 7));
+    defer for (memories) |memory| memory.deinit();
+    var prng: std.Random.DefaultPrng = .init(std.testing.random_seed);
+    const m: Matrix = .init(sample, 10, 7, &memories, .at_end, .random, prng.random());
+    try std.testing.expectEqual(10 * 4, m.bytes[0].len);
+    try std.testing.expectEqual(4 * 4, m.bytes[1].len);
+    try std.testing.expectEqual(10 * 4, m.bytes[2].len);
+    var begin: u64 = 0;
+    while (begin < m.rows) : (begin += sample.row_align) {
+        const part = m.tile(begin, m.rows - begin, 0, m.columns);
+        for (0..part.row_count) |row| {
+            try std.testing.expectEqual(m.bytes[0].ptr + (begin + row) * 4, part.line(0, row));
+            try std.testing.expectEqual(m.bytes[1].ptr + (begin + row) / 3 * 4, part.line(1, row));
+            try std.testing.expectEqual(m.bytes[2].ptr, part.line(2, row));
+        }
+    }
+}
