@@ -66,7 +66,10 @@ const exports = struct {
         return statusOf(dispatch.select(name[0..name_size]));
     }
 
-    pub fn dq_decode(request: *const abi.DecodeRequest, non_finite_count: *u64) callconv(.c) abi.Status {
+    pub fn dq_decode(
+        request: *const abi.DecodeRequest,
+        non_finite_count: *u64,
+    ) callconv(.c) abi.Status {
         return statusOf(decode(request, non_finite_count));
     }
 
@@ -132,7 +135,8 @@ comptime {
             @compileError(name ++ " has another type than abi.zig declares");
         @export(&@field(exports, name), .{ .name = name });
     }
-    std.debug.assert(@typeInfo(exports).@"struct".decls.len == @typeInfo(abi.functions).@"struct".decls.len);
+    const declared = @typeInfo(abi.functions).@"struct".decls.len;
+    std.debug.assert(@typeInfo(exports).@"struct".decls.len == declared);
 }
 
 fn describeMachine(machine: *abi.Machine) CallError!void {
@@ -156,7 +160,11 @@ fn checkOptions(options: *const abi.JobOptions) CallError!void {
     if (options.reserved != 0 or options.sync > 1) return error.BadArgument;
 }
 
-fn measureJob(plan: []const u8, options: *const abi.JobOptions, measure: *abi.Measure) CallError!void {
+fn measureJob(
+    plan: []const u8,
+    options: *const abi.JobOptions,
+    measure: *abi.Measure,
+) CallError!void {
     try checkOptions(options);
     measure.* = try job_file.measure(gpa, plan, options);
 }

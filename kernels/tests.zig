@@ -4,6 +4,7 @@ comptime {
     _ = @import("convert/compare.zig");
     _ = @import("convert/fault.zig");
     _ = @import("convert/guard.zig");
+    _ = @import("convert/job_test.zig");
     _ = @import("convert/plan.zig");
     _ = @import("convert/setup.zig");
     _ = @import("convert/tiles.zig");

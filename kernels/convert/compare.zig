@@ -40,7 +40,13 @@ pub const Mismatch = struct {
             const a = std.mem.readInt(Bits, found[i * size ..][0..size], .little);
             const b = std.mem.readInt(Bits, expected[i * size ..][0..size], .little);
             if (a == b) continue;
-            mismatch.merge(.{ .count = 1, .step = step, .element = element + i, .found = a, .expected = b });
+            mismatch.merge(.{
+                .count = 1,
+                .step = step,
+                .element = element + i,
+                .found = a,
+                .expected = b,
+            });
         }
     }
 

@@ -35,7 +35,13 @@ pub const Target = struct {
 };
 
 /// Writes the tile's elements in the order of the target and returns how many are NaN or infinite.
-pub fn decode(functions: *const table.Table, step: *const abi.Step, views: *const Views, tile: tiles.Tile, target: Target) u64 {
+pub fn decode(
+    functions: *const table.Table,
+    step: *const abi.Step,
+    views: *const Views,
+    tile: tiles.Tile,
+    target: Target,
+) u64 {
     assert(step.codec != .copy);
     const size = plan_file.elementSize(step.dtype);
     assert(target.output.len >= tile.elements() * size);
@@ -58,15 +64,34 @@ pub fn decode(functions: *const table.Table, step: *const abi.Step, views: *cons
                 .column_begin = tile.column_begin + column,
                 .column_count = @min(target.scratch_columns, tile.column_count - column),
             };
-            non_finite_count += function(&tileOf(step, views, part, target.scratch.ptr, part.column_count));
+            non_finite_count += function(&tileOf(
+                step,
+                views,
+                part,
+                target.scratch.ptr,
+                part.column_count,
+            ));
             const place = target.output.ptr + (column * tile.row_count + row) * size;
-            transpose(target.scratch.ptr, part.column_count, place, tile.row_count, row_count, part.column_count);
+            transpose(
+                target.scratch.ptr,
+                part.column_count,
+                place,
+                tile.row_count,
+                row_count,
+                part.column_count,
+            );
         }
     }
     return non_finite_count;
 }
 
-fn tileOf(step: *const abi.Step, views: *const Views, tile: tiles.Tile, target: [*]u8, stride: u64) table.Tile {
+fn tileOf(
+    step: *const abi.Step,
+    views: *const Views,
+    tile: tiles.Tile,
+    target: [*]u8,
+    stride: u64,
+) table.Tile {
     var result: table.Tile = .{
         .sources = undefined,
         .strides = undefined,

@@ -71,9 +71,10 @@ pub const Engine = struct {
         };
         for (files, plan.files, 0..) |*state, *file, i| {
             const index: u32 = @intCast(i);
+            const path = plan.path(i);
             state.* = switch (file.role) {
-                .source => .{ .source = .init(index, plan.path(i), file, &watches[i], &engine.stop) },
-                .target => .{ .target = .init(index, plan.path(i), file, options, &engine.stop) },
+                .source => .{ .source = .init(index, path, file, &watches[i], &engine.stop) },
+                .target => .{ .target = .init(index, path, file, options, &engine.stop) },
             };
         }
         for (plan.steps, 0..) |*step, i| engine.countStep(step, i);
@@ -130,10 +131,12 @@ pub const Engine = struct {
             .source => {},
             .target => |*file| {
                 if (engine.stop.isRequested()) return error.Fault;
-                if (engine.kind == .convert) try file.create(engine.plan.head(i)) else try file.checkHead(engine.plan.head(i));
+                const head = engine.plan.head(i);
+                try if (engine.kind == .convert) file.create(head) else file.checkHead(head);
             },
         };
-        engine.thread_count = pool.run(engine.gpa, engine.placements, engine, runWorker) catch |err| switch (err) {
+        const ran = pool.run(engine.gpa, engine.placements, engine, runWorker);
+        engine.thread_count = ran catch |err| switch (err) {
             error.OutOfMemory => return engine.stop.fail(.{ .status = .out_of_memory }),
             else => return engine.stop.fail(.{
                 .status = .io,

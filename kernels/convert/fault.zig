@@ -12,7 +12,12 @@ pub const Fault = struct {
     step: u32 = abi.none,
 
     pub fn io(operation: abi.Operation, failed: E, file: u32) Fault {
-        return .{ .status = .io, .operation = operation, .errno = @intFromEnum(failed), .file = file };
+        return .{
+            .status = .io,
+            .operation = operation,
+            .errno = @intFromEnum(failed),
+            .file = file,
+        };
     }
 
     pub fn sourceChanged(file: u32) Fault {

@@ -92,7 +92,8 @@ fn replacePage(address: usize) bool {
             const size = std.heap.pageSize();
             const flags: linux.MAP = .{ .TYPE = .PRIVATE, .ANONYMOUS = true, .FIXED = true };
             const page: ?[*]u8 = @ptrFromInt(address - address % size);
-            if (linux.E.init(linux.mmap(page, size, linux.PROT.READ, flags, -1, 0)) != .SUCCESS) return false;
+            const mapped = linux.mmap(page, size, linux.PROT.READ, flags, -1, 0);
+            if (linux.E.init(mapped) != .SUCCESS) return false;
             watch.failed.store(true, .release);
             return true;
         }
@@ -167,7 +168,8 @@ test "a fault elsewhere reaches the handler that was there before" {
         fn handle(_: i32, info: *const linux.siginfo_t, _: ?*anyopaque) callconv(.c) void {
             count += 1;
             const flags: linux.MAP = .{ .TYPE = .PRIVATE, .ANONYMOUS = true, .FIXED = true };
-            const page = std.mem.alignBackward(usize, @intFromPtr(info.fields.sigfault.addr), page_size);
+            const address = @intFromPtr(info.fields.sigfault.addr);
+            const page = std.mem.alignBackward(usize, address, page_size);
             _ = linux.mmap(@ptrFromInt(page), page_size, linux.PROT.READ, flags, -1, 0);
         }
     };

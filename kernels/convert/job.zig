@@ -23,7 +23,11 @@ pub const Job = struct {
     running: std.atomic.Value(bool),
 
     /// Checks the plan, and starts the job's thread.
-    pub fn start(gpa: std.mem.Allocator, bytes: []const u8, options: *const abi.JobOptions) Error!*Job {
+    pub fn start(
+        gpa: std.mem.Allocator,
+        bytes: []const u8,
+        options: *const abi.JobOptions,
+    ) Error!*Job {
         const job = try gpa.create(Job);
         errdefer gpa.destroy(job);
         var machine = try topology.readMachine(gpa);
@@ -114,7 +118,11 @@ pub const Job = struct {
 };
 
 /// What the job would need, without touching a file.
-pub fn measure(gpa: std.mem.Allocator, bytes: []const u8, options: *const abi.JobOptions) Error!abi.Measure {
+pub fn measure(
+    gpa: std.mem.Allocator,
+    bytes: []const u8,
+    options: *const abi.JobOptions,
+) Error!abi.Measure {
     var machine = try topology.readMachine(gpa);
     defer machine.deinit(gpa);
     var plan: Plan = try .parse(gpa, bytes, options.kind);

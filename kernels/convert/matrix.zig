@@ -21,7 +21,8 @@ pub fn decode(
     const target: [*]u8 = @ptrFromInt(request.target);
     const size = plan_file.elementSize(step.dtype);
     // One tile; where it is transposed, all of it stands in scratch.
-    const scratch = try gpa.alignedAlloc(u8, .@"64", if (step.transposed == 1) @intCast(step.target_size) else 0);
+    const scratch_size: usize = if (step.transposed == 1) @intCast(step.target_size) else 0;
+    const scratch = try gpa.alignedAlloc(u8, .@"64", scratch_size);
     defer gpa.free(scratch);
     if (request.target % size != 0) return error.BadArgument;
     var views: decode_file.Views = undefined;
@@ -56,8 +57,8 @@ fn stepOf(request: *const abi.DecodeRequest) error{BadPlan}!abi.Step {
     if (step.source_count == 0 or step.source_count > abi.source_count_max) return error.BadPlan;
     if (request.target == 0 or step.target_size > target_size_max) return error.BadPlan;
     if (try plan_file.targetSize(&step) != step.target_size) return error.BadPlan;
-    for (step.sources[0..step.source_count], request.addresses[0..step.source_count]) |*source, address| {
-        if (address == 0) return error.BadPlan;
+    for (step.sources[0..step.source_count], 0..) |*source, i| {
+        if (request.addresses[i] == 0) return error.BadPlan;
         try plan_file.checkSource(source, 1, step.rows, step.columns);
     }
     // One tile begins at 0, whatever the codec's blocks are.

@@ -78,7 +78,8 @@ fn split(memory: []align(8) u8) Error!Plan {
     const files_begin = @sizeOf(abi.Plan);
     const steps_begin = files_begin + @as(u64, start.file_count) * @sizeOf(abi.File);
     const text_begin = steps_begin + @as(u64, start.step_count) * @sizeOf(abi.Step);
-    if (start.text_size > memory.len or text_begin + start.text_size != memory.len) return error.BadPlan;
+    try require(start.text_size <= memory.len);
+    try require(text_begin + start.text_size == memory.len);
     comptime std.debug.assert(@sizeOf(abi.Plan) % 8 == 0 and @sizeOf(abi.File) % 8 == 0);
     const files: [*]const abi.File = @ptrCast(@alignCast(memory.ptr + files_begin));
     const steps: [*]const abi.Step = @ptrCast(@alignCast(memory.ptr + steps_begin));
@@ -166,7 +167,12 @@ pub fn targetSize(step: *const abi.Step) error{BadPlan}!u64 {
 }
 
 /// Whether all lines and batch items of a source lie in its `size` bytes.
-pub fn checkSource(source: *const abi.Source, batch_count: u64, rows: u64, columns: u64) error{BadPlan}!void {
+pub fn checkSource(
+    source: *const abi.Source,
+    batch_count: u64,
+    rows: u64,
+    columns: u64,
+) error{BadPlan}!void {
     try require(source.size > 0 and source.line_bytes > 0 and source.line_bytes <= source.size);
     try require((source.unit_columns == 0) == (source.unit_bytes == 0));
     var use = source.line_bytes;
@@ -175,7 +181,8 @@ pub fn checkSource(source: *const abi.Source, batch_count: u64, rows: u64, colum
         use = std.math.mul(u64, units, source.unit_bytes) catch return error.BadPlan;
         try require(use <= source.line_bytes);
     }
-    const lines = std.math.mul(u64, lineCount(source, rows) - 1, source.line_bytes) catch return error.BadPlan;
+    const line = lineCount(source, rows) - 1;
+    const lines = std.math.mul(u64, line, source.line_bytes) catch return error.BadPlan;
     const items = std.math.mul(u64, batch_count - 1, source.batch_bytes) catch return error.BadPlan;
     const before = std.math.add(u64, lines, items) catch return error.BadPlan;
     try require(inside(before, use, source.size));
@@ -186,7 +193,8 @@ fn checkCopy(step: *const abi.Step) error{BadPlan}!void {
     const source = step.sources[0];
     try require(step.source_count == 1 and step.transposed == 0);
     try require(source.rows_per_line == 1 and source.unit_columns > 0);
-    try require(source.unit_columns == source.unit_bytes and step.column_align % source.unit_columns == 0);
+    try require(source.unit_columns == source.unit_bytes);
+    try require(step.column_align % source.unit_columns == 0);
     for (step.parameters) |parameter| try require(parameter == 0);
 }
 
@@ -197,9 +205,11 @@ fn checkCover(gpa: std.mem.Allocator, plan: Plan) Error!void {
     defer gpa.free(order);
     for (order, 0..) |*index, i| index.* = @intCast(i);
     std.mem.sort(u32, order, plan.steps, struct {
-        fn before(steps: []const abi.Step, a: u32, b: u32) bool {
-            if (steps[a].target_file != steps[b].target_file) return steps[a].target_file < steps[b].target_file;
-            return steps[a].target_offset < steps[b].target_offset;
+        fn before(steps: []const abi.Step, left: u32, right: u32) bool {
+            const a = &steps[left];
+            const b = &steps[right];
+            if (a.target_file != b.target_file) return a.target_file < b.target_file;
+            return a.target_offset < b.target_offset;
         }
     }.before);
     var next: usize = 0;
@@ -231,7 +241,11 @@ fn parseSteps(steps: []const abi.Step) Error!void {
 test "plans that are right" {
     try parseSteps(&.{});
     try parseSteps(&.{samples.copy(1)});
-    try parseSteps(&.{ samples.mxfp4(3, 5, 64, true), samples.copy(77), samples.mxfp4(1, 1, 32, false) });
+    try parseSteps(&.{
+        samples.mxfp4(3, 5, 64, true),
+        samples.copy(77),
+        samples.mxfp4(1, 1, 32, false),
+    });
 }
 
 test "steps that contradict themselves" {

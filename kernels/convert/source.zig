@@ -33,7 +33,13 @@ pub const SourceFile = struct {
     fd: system.Fd = -1,
     map: []align(std.heap.page_size_min) const u8 = &.{},
 
-    pub fn init(index: u32, path: []const u8, file: *const abi.File, watch: *guard.Watch, stop: *Stop) SourceFile {
+    pub fn init(
+        index: u32,
+        path: []const u8,
+        file: *const abi.File,
+        watch: *guard.Watch,
+        stop: *Stop,
+    ) SourceFile {
         assert(file.role == .source);
         return .{
             .index = index,
@@ -104,7 +110,11 @@ pub const SourceFile = struct {
         var identity: system.Identity = undefined;
         const failed = system.identify(source.fd, &identity);
         if (failed != .SUCCESS) return source.stop.fail(.io(.stat, failed, source.index));
-        if (!std.meta.eql(identity, source.identity)) return source.stop.fail(.sourceChanged(source.index));
+        if (!std.meta.eql(identity, source.identity)) return source.changed();
+    }
+
+    fn changed(source: *SourceFile) fault_file.Error {
+        return source.stop.fail(.sourceChanged(source.index));
     }
 
     fn mapFile(source: *SourceFile) fault_file.Error!void {
@@ -166,7 +176,7 @@ pub const SourceFile = struct {
 
     /// Whether a read of the map has met the end of the file.
     pub fn checkMap(source: *SourceFile) fault_file.Error!void {
-        if (source.watch.failed.load(.acquire)) return source.stop.fail(.sourceChanged(source.index));
+        if (source.watch.failed.load(.acquire)) return source.changed();
     }
 
     /// Reads lines into `buffer`, which tiles.inputSize measured, and returns the bytes from one
@@ -177,7 +187,8 @@ pub const SourceFile = struct {
             while (done < lines.extent()) {
                 if (source.stop.isRequested()) return error.Fault;
                 const size = @min(populate_bytes_max, lines.extent() - done);
-                try source.readExactly(buffer[@intCast(done)..][0..@intCast(size)], lines.begin + done);
+                const part = buffer[@intCast(done)..][0..@intCast(size)];
+                try source.readExactly(part, lines.begin + done);
                 done += size;
             }
             return lines.stride;
@@ -191,7 +202,7 @@ pub const SourceFile = struct {
 
     fn readExactly(source: *SourceFile, buffer: []u8, offset: u64) fault_file.Error!void {
         switch (system.read(source.fd, buffer, offset)) {
-            .size => |size| if (size < buffer.len) return source.stop.fail(.sourceChanged(source.index)),
+            .size => |size| if (size < buffer.len) return source.changed(),
             .failed => |failed| return source.stop.fail(.io(.read, failed, source.index)),
         }
     }

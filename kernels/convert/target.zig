@@ -27,7 +27,13 @@ pub const TargetFile = struct {
     /// The file that `create` made.
     created: ?system.Identity = null,
 
-    pub fn init(index: u32, path: []const u8, file: *const abi.File, options: *const abi.JobOptions, stop: *Stop) TargetFile {
+    pub fn init(
+        index: u32,
+        path: []const u8,
+        file: *const abi.File,
+        options: *const abi.JobOptions,
+        stop: *Stop,
+    ) TargetFile {
         assert(file.role == .target);
         return .{
             .index = index,
@@ -111,7 +117,8 @@ pub const TargetFile = struct {
         if (failed != .SUCCESS) return target.fail(.stat, failed);
         if (target.created) |created| {
             // Somebody put another file in its place.
-            if (created.inode != identity.inode or created.device != identity.device) return target.fail(.open, .STALE);
+            const same = created.inode == identity.inode and created.device == identity.device;
+            if (!same) return target.fail(.open, .STALE);
         } else if (identity.size != target.size) {
             return target.stop.fail(.sizeDiffers(target.index));
         }
@@ -137,14 +144,20 @@ pub const TargetFile = struct {
         assert(offset <= target.size and bytes.len <= target.size - offset);
         const failed = system.write(target.fd, bytes, offset);
         if (failed != .SUCCESS) return target.fail(.write, failed);
+        if (target.sync) system.startSync(target.fd, offset, bytes.len);
     }
 
     /// Writes bytes of a map: where the file behind it has lost them the source is at fault, which
     /// the system tells by EFAULT instead of a signal.
-    pub fn writeMapped(target: *TargetFile, source: *SourceFile, bytes: []const u8, offset: u64) fault_file.Error!void {
+    pub fn writeMapped(
+        target: *TargetFile,
+        source: *SourceFile,
+        bytes: []const u8,
+        offset: u64,
+    ) fault_file.Error!void {
         assert(offset <= target.size and bytes.len <= target.size - offset);
         switch (system.write(target.fd, bytes, offset)) {
-            .SUCCESS => {},
+            .SUCCESS => if (target.sync) system.startSync(target.fd, offset, bytes.len),
             .FAULT => {
                 try source.checkIdentity();
                 return target.stop.fail(.io(.read, .IO, source.index));
@@ -156,7 +169,8 @@ pub const TargetFile = struct {
     /// Fills `bytes` from `offset` on.
     pub fn read(target: *TargetFile, bytes: []u8, offset: u64) fault_file.Error!void {
         switch (system.read(target.fd, bytes, offset)) {
-            .size => |size| if (size < bytes.len) return target.stop.fail(.sizeDiffers(target.index)),
+            .size => |size| if (size < bytes.len)
+                return target.stop.fail(.sizeDiffers(target.index)),
             .failed => |failed| return target.fail(.read, failed),
         }
     }

@@ -14,14 +14,15 @@ pub const Limits = struct {
     input_bytes: u64,
 };
 
-/// A transposed tile is decoded in rectangles that stay in the first-level cache.
+/// A transposed tile is decoded in rectangles that stay in the first-level cache. With 4-bit codes
+/// these columns are one cache line of the source, so that no line is fetched twice.
 const scratch_bytes_wanted = 16 << 10;
-const scratch_columns_wanted = 64;
+const scratch_columns_wanted = 128;
 
 /// Tiles that a worker maps at once.
 const window_tiles_max = 16;
 
-/// How much larger than wanted a buffer may be so that the narrowest strip goes over all rows.
+/// How much larger than wanted the output of a strip may be.
 const strip_growth_max = 8;
 
 /// Sources of a tile stand in the input buffer at multiples of this.
@@ -50,7 +51,7 @@ pub const Cut = struct {
     }
 
     pub fn matrixItems(c: Cut) u64 {
-        return std.math.divCeil(u64, c.matrixTiles(), c.item_tiles) catch unreachable;
+        return divCeil(c.matrixTiles(), c.item_tiles);
     }
 
     pub fn tileCount(c: Cut, step: *const abi.Step) u64 {
@@ -65,8 +66,9 @@ pub const Cut = struct {
     pub fn tile(c: Cut, step: *const abi.Step, batch: u64, index: u64) Tile {
         assert(batch < step.batch_count and index < c.matrixTiles());
         // Transposed tiles follow the columns, since these are the rows of the target.
-        const row_index = if (step.transposed == 1) index % c.row_tiles else index / c.column_tiles;
-        const column_index = if (step.transposed == 1) index / c.row_tiles else index % c.column_tiles;
+        const transposed = step.transposed == 1;
+        const row_index = if (transposed) index % c.row_tiles else index / c.column_tiles;
+        const column_index = if (transposed) index / c.row_tiles else index % c.column_tiles;
         const row_begin = row_index * c.tile_rows;
         const column_begin = column_index * c.tile_columns;
         return .{
@@ -146,7 +148,13 @@ pub fn linesOf(step: *const abi.Step, source: *const abi.Source, t: Tile) Lines 
 
 /// Every line of batch item `batch`.
 pub fn matrixOf(step: *const abi.Step, batch: u64) Tile {
-    return .{ .batch = batch, .row_begin = 0, .row_count = step.rows, .column_begin = 0, .column_count = step.columns };
+    return .{
+        .batch = batch,
+        .row_begin = 0,
+        .row_count = step.rows,
+        .column_begin = 0,
+        .column_count = step.columns,
+    };
 }
 
 /// Whether the lines of a read are taken from the file as they stand there, gaps included, in one
@@ -192,33 +200,46 @@ fn cutOutput(step: *const abi.Step, output_bytes: u64, io: abi.IoMode, input_max
     const elements = @max(1, output_bytes / size);
     var result: Cut = undefined;
     if (step.transposed == 1) {
-        result.tile_columns = fit(elements / step.rows, step.column_align, step.columns);
-        // A strip over all rows is one run of the target; its parts are a run for each column.
-        const strip = result.tile_columns * step.rows;
-        const rows = if (strip / strip_growth_max <= elements) step.rows else elements / result.tile_columns;
+        // A strip over all rows is one run of the target, its parts are a run for each column. So
+        // strips may be larger than wanted, until they are as wide as the scratch.
+        const strip = elements * strip_growth_max;
+        const wide = elements / step.rows;
+        const columns = @max(
+            wide - wide % scratch_columns_wanted,
+            @min(scratch_columns_wanted, strip / step.rows),
+        );
+        result.tile_columns = fit(columns, step.column_align, step.columns);
+        const whole = result.tile_columns * step.rows <= strip;
+        const rows = if (whole) step.rows else elements / result.tile_columns;
         result.tile_rows = fit(rows, step.row_align, step.rows);
     } else {
         result.tile_rows = fit(elements / step.columns, step.row_align, step.rows);
         result.tile_columns = fit(elements / result.tile_rows, step.column_align, step.columns);
         // Pieces of one long row end at pages of the target's buffer where that is possible.
         const page = std.math.lcm(step.column_align, memory.alignment / size);
-        if (result.tile_rows == 1 and result.tile_columns > page and result.tile_columns < step.columns)
+        const pieces = result.tile_rows == 1 and result.tile_columns < step.columns;
+        if (pieces and result.tile_columns > page)
             result.tile_columns -= result.tile_columns % page;
     }
-    result.row_tiles = std.math.divCeil(u64, step.rows, result.tile_rows) catch unreachable;
-    result.column_tiles = std.math.divCeil(u64, step.columns, result.tile_columns) catch unreachable;
+    result.row_tiles = divCeil(step.rows, result.tile_rows);
+    result.column_tiles = divCeil(step.columns, result.tile_columns);
     result.item_tiles = 1;
     result.whole_matrix = false;
     result.output_bytes = result.tile_rows * result.tile_columns * size;
     result.scratch_bytes = 0;
     if (step.transposed == 1) {
-        result.scratch_columns = fit(scratch_columns_wanted, step.column_align, result.tile_columns);
-        const rows = scratch_bytes_wanted / (result.scratch_columns * size);
+        const columns = fit(scratch_columns_wanted, step.column_align, result.tile_columns);
+        result.scratch_columns = columns;
+        const rows = scratch_bytes_wanted / (columns * size);
         result.scratch_rows = fit(rows, step.row_align, result.tile_rows);
         result.scratch_bytes = result.scratch_rows * result.scratch_columns * size;
     }
     result.input_bytes = if (io == .mmap) 0 else inputBytes(step, &result, input_max);
     return result;
+}
+
+fn divCeil(numerator: u64, denominator: u64) u64 {
+    return std.math.divCeil(u64, numerator, denominator) catch unreachable;
 }
 
 /// The largest multiple of `alignment` up to `wanted`, at least one; all of `whole` where that
@@ -251,14 +272,22 @@ fn tileInputMax(step: *const abi.Step, source: *const abi.Source, c: Cut) u64 {
     if (source.rows_per_line == 0) return item;
     const lines = @min(
         plan_file.lineCount(source, step.rows),
-        plan_file.lineCount(source, c.tile_rows) + @intFromBool(c.tile_rows % source.rows_per_line != 0),
+        divCeil(c.tile_rows, source.rows_per_line) +
+            @intFromBool(c.tile_rows % source.rows_per_line != 0),
     );
     var size = plan_file.lineUse(source, step.columns);
     if (source.unit_columns != 0 and c.tile_columns < step.columns) {
-        const cut_unit: u64 = if (c.tile_columns % source.unit_columns == 0) 0 else source.unit_bytes;
-        size = @min(size, plan_file.lineUse(source, c.tile_columns) + cut_unit);
+        const cuts_unit = c.tile_columns % source.unit_columns != 0;
+        const extra: u64 = if (cuts_unit) source.unit_bytes else 0;
+        size = @min(size, plan_file.lineUse(source, c.tile_columns) + extra);
     }
-    return inputSize(.{ .begin = 0, .lines = lines, .size = size, .stride = source.line_bytes, .lead = 0 });
+    return inputSize(.{
+        .begin = 0,
+        .lines = lines,
+        .size = size,
+        .stride = source.line_bytes,
+        .lead = 0,
+    });
 }
 
 const testing = std.testing;
@@ -273,7 +302,8 @@ fn expectCover(step: *const abi.Step, c: Cut) !void {
         for (0..c.matrixTiles()) |index| {
             const t = c.tile(step, batch, index);
             try testing.expect(t.row_count > 0 and t.column_count > 0);
-            try testing.expect(t.row_begin % step.row_align == 0 and t.column_begin % step.column_align == 0);
+            try testing.expectEqual(0, t.row_begin % step.row_align);
+            try testing.expectEqual(0, t.column_begin % step.column_align);
             try testing.expect(t.elements() * plan_file.elementSize(step.dtype) <= c.output_bytes);
             var input: u64 = 0;
             for (step.sources[0..step.source_count]) |*source| {
@@ -308,8 +338,10 @@ test "tiles cover every element once, within their buffers" {
             try testing.expect(c.item_tiles >= 1 and c.item_tiles <= c.matrixTiles());
             if (io == .mmap) try testing.expectEqual(0, c.input_bytes);
             if (step.transposed == 0) continue;
-            try testing.expect(c.scratch_columns % step.column_align == 0 or c.scratch_columns == step.columns);
-            try testing.expect(c.scratch_rows % step.row_align == 0 or c.scratch_rows == c.tile_rows);
+            const whole_columns = c.scratch_columns == step.columns;
+            try testing.expect(whole_columns or c.scratch_columns % step.column_align == 0);
+            const whole_rows = c.scratch_rows == c.tile_rows;
+            try testing.expect(whole_rows or c.scratch_rows % step.row_align == 0);
         }
     }
 }
@@ -324,13 +356,15 @@ test "an expert of gpt-oss" {
     const transposed = samples.mxfp4(32, 5760, 2880, true);
     const strips = cut(&transposed, .mmap, limits, 2);
     try testing.expectEqual(5760, strips.tile_rows);
-    try testing.expectEqual(32, strips.tile_columns);
+    try testing.expectEqual(128, strips.tile_columns);
+    try testing.expectEqual(64, strips.scratch_rows);
     try testing.expectEqual(1, strips.item_tiles);
     const read = cut(&transposed, .pread, limits, 2);
     try testing.expect(read.whole_matrix);
     try testing.expectEqual(5760 * 1440 + 5760 * 90, read.input_bytes);
-    try testing.expectEqual(90, read.item_tiles);
-    const gathered = cut(&transposed, .pread, .{ .output_bytes = 256 << 10, .input_bytes = 1 << 20 }, 2);
+    try testing.expectEqual(23, read.item_tiles);
+    const narrow: Limits = .{ .output_bytes = 256 << 10, .input_bytes = 1 << 20 };
+    const gathered = cut(&transposed, .pread, narrow, 2);
     try testing.expect(!gathered.whole_matrix);
     try testing.expect(gathered.input_bytes <= 1 << 20);
 }

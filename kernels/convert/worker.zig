@@ -99,7 +99,8 @@ pub const Worker = struct {
         engine.step_current.store(item.step, .monotonic);
         const target = engine.target(step.target_file);
         try target.acquire();
-        for (step.sources[0..step.source_count]) |source| try engine.source(source.file).acquire(engine.setup.io);
+        for (step.sources[0..step.source_count]) |source|
+            try engine.source(source.file).acquire(engine.setup.io);
         try worker.enterMatrix(.{ .step = item.step, .batch = item.batch });
         const windowed = engine.setup.io == .mmap and step.transposed == 0;
         if (windowed) try worker.enterWindow(item, index);
@@ -165,7 +166,10 @@ pub const Worker = struct {
             try worker.writeCopy(step, tile);
         } else {
             const size: usize = @intCast(tile.elements() * plan_file.elementSize(step.dtype));
-            if (step.codec == .copy) worker.gatherCopy(step, tile) else worker.decodeTile(step_index, tile);
+            switch (step.codec) {
+                .copy => worker.gatherCopy(step, tile),
+                else => worker.decodeTile(step_index, tile),
+            }
             if (mapped) try worker.checkMaps(step);
             try worker.deliver(step_index, tile, worker.output[0..size]);
         }
@@ -181,7 +185,8 @@ pub const Worker = struct {
     fn decodeTile(worker: *Worker, step_index: u32, tile: tiles.Tile) void {
         const engine = worker.engine;
         const cut = engine.setup.cuts[step_index];
-        const count = decode_file.decode(engine.functions, &engine.plan.steps[step_index], &worker.views, tile, .{
+        const step = &engine.plan.steps[step_index];
+        const count = decode_file.decode(engine.functions, step, &worker.views, tile, .{
             .output = worker.output,
             .scratch = worker.scratch,
             .scratch_rows = cut.scratch_rows,
@@ -251,7 +256,8 @@ pub const Worker = struct {
             const buffer = worker.input[begin..][0..@intCast(tiles.inputSize(lines))];
             begin += buffer.len;
             const stride = try worker.engine.source(source.file).read(lines, buffer);
-            const first = if (source.rows_per_line == 0) 0 else tile.row_begin / source.rows_per_line;
+            const per_line = source.rows_per_line;
+            const first = if (per_line == 0) 0 else tile.row_begin / per_line;
             worker.views[i] = viewOf(buffer.ptr, lines, first);
             worker.views[i].stride = stride;
         }
@@ -307,7 +313,8 @@ pub const Worker = struct {
     }
 
     fn checkMaps(worker: *Worker, step: *const abi.Step) Error!void {
-        for (step.sources[0..step.source_count]) |*source| try worker.engine.source(source.file).checkMap();
+        for (step.sources[0..step.source_count]) |*source|
+            try worker.engine.source(source.file).checkMap();
     }
 };
 
@@ -318,7 +325,11 @@ fn isMatrixWide(step: *const abi.Step, source: *const abi.Source) bool {
 }
 
 fn viewOf(bytes: [*]const u8, lines: tiles.Lines, first_line: u64) decode_file.View {
-    return .{ .base = @intFromPtr(bytes) -% lines.lead, .stride = lines.stride, .first_line = first_line };
+    return .{
+        .base = @intFromPtr(bytes) -% lines.lead,
+        .stride = lines.stride,
+        .first_line = first_line,
+    };
 }
 
 /// Whether no source before `index` is in the same file.

@@ -121,8 +121,14 @@ fn readFolder(folder: Dir, hierarchy: Hierarchy) Limits {
     switch (hierarchy) {
         .v2 => {
             var limits: Limits = .{};
-            if (folder.readFile("cpu.max", &buffer)) |text| limits.cpu_milli = parseCpuMax(text) else |_| {}
-            if (folder.readFile("memory.max", &buffer)) |text| limits.memory = parseMemory(text) else |_| {}
+            // The root group has neither file; a group may lack the one of a controller that is
+            // off.
+            if (folder.readFile("cpu.max", &buffer)) |text| {
+                limits.cpu_milli = parseCpuMax(text);
+            } else |_| {}
+            if (folder.readFile("memory.max", &buffer)) |text| {
+                limits.memory = parseMemory(text);
+            } else |_| {}
             return limits;
         },
         .v1_cpu => {
@@ -215,7 +221,10 @@ test "no limits, and files that say nothing" {
     try expectLimits(.{}, &.{});
     try expectLimits(.{}, &.{
         .{ "proc/self/cgroup", "garbage\n0::/../outside\n" },
-        .{ "proc/self/mountinfo", "garbage\n30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n" },
+        .{
+            "proc/self/mountinfo",
+            "garbage\n30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n",
+        },
         .{ "sys/fs/cgroup/cpu.max", "max 100000\n" },
         .{ "sys/fs/cgroup/memory.max", "\n" },
     });

@@ -16,7 +16,11 @@ pub fn defaultThreadCount(topology: Topology, limits: cgroup.Limits) u32 {
 }
 
 /// Fills all but the level fields. `root` stands for "/".
-pub fn describe(gpa: std.mem.Allocator, root: Dir, allowed: topology_file.CpuSet) error{OutOfMemory}!abi.Machine {
+pub fn describe(
+    gpa: std.mem.Allocator,
+    root: Dir,
+    allowed: topology_file.CpuSet,
+) error{OutOfMemory}!abi.Machine {
     var machine: abi.Machine = std.mem.zeroes(abi.Machine);
     var system = root.openDir("sys/devices/system", .{}) catch root;
     defer if (system.fd != root.fd) system.close();
@@ -43,7 +47,8 @@ fn readCpuName(root: Dir, name: *[64]u8) void {
     const text = readSome(root, "proc/cpuinfo", &buffer) orelse return;
     const value = valueOf(text, "model name") orelse return;
     const size = @min(value.len, name.len - 1);
-    for (name[0..size], value[0..size]) |*to, from| to.* = if (std.ascii.isPrint(from)) from else '?';
+    for (name[0..size], value[0..size]) |*to, from|
+        to.* = if (std.ascii.isPrint(from)) from else '?';
 }
 
 fn readMemory(root: Dir, machine: *abi.Machine) void {
@@ -104,7 +109,11 @@ test "a machine with everything" {
         .{ "sys/kernel/mm/transparent_hugepage/hpage_pmd_size", "2097152\n" },
     });
     defer fixture.deinit();
-    const machine = try describe(testing.allocator, fixture.dir(), try topology_file.parseCpuList("1-3"));
+    const machine = try describe(
+        testing.allocator,
+        fixture.dir(),
+        try topology_file.parseCpuList("1-3"),
+    );
     try testing.expectEqualStrings("Some CPU @ 3 GHz", std.mem.sliceTo(&machine.cpu, 0));
     try testing.expectEqual(4, machine.cpu_count_online);
     try testing.expectEqual(3, machine.cpu_count_allowed);
@@ -121,14 +130,23 @@ test "a machine with everything" {
 test "a machine that shows nothing" {
     var fixture: Fixture = try .init(&.{});
     defer fixture.deinit();
-    const machine = try describe(testing.allocator, fixture.dir(), try topology_file.parseCpuList("0"));
+    const machine = try describe(
+        testing.allocator,
+        fixture.dir(),
+        try topology_file.parseCpuList("0"),
+    );
     try testing.expectEqual(1, machine.thread_count);
     try testing.expectEqual(0, machine.memory_total);
     try testing.expectEqual(0, machine.cpu[0]);
 }
 
 test "the cgroup bounds the default, never below one thread" {
-    const topology: Topology = .{ .cpus = &.{}, .cpu_count_online = 8, .core_count = 8, .node_count = 1 };
+    const topology: Topology = .{
+        .cpus = &.{},
+        .cpu_count_online = 8,
+        .core_count = 8,
+        .node_count = 1,
+    };
     try testing.expectEqual(8, defaultThreadCount(topology, .{}));
     try testing.expectEqual(8, defaultThreadCount(topology, .{ .cpu_milli = 64_000 }));
     try testing.expectEqual(2, defaultThreadCount(topology, .{ .cpu_milli = 1001 }));

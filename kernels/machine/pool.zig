@@ -9,6 +9,14 @@ const topology = @import("topology.zig");
 /// Enough for the kernels and a signal handler; pages are only used when touched.
 const stack_size = 1 << 20;
 
+/// What a thread's own instructions raise.
+const fault_signals = [_]u8{
+    linux.SIG.BUS,
+    linux.SIG.SEGV,
+    linux.SIG.ILL,
+    linux.SIG.FPE,
+    linux.SIG.TRAP,
+};
 /// glibc cancels threads and changes their user by these (nptl: SIGCANCEL, SIGSETXID).
 const libc_signals = [_]u8{ 32, 33 };
 
@@ -22,7 +30,11 @@ pub const Cursor = struct {
     };
 
     /// Splits `count` by the number of workers that each node has.
-    pub fn init(gpa: std.mem.Allocator, count: u64, placements: []const topology.Placement) !Cursor {
+    pub fn init(
+        gpa: std.mem.Allocator,
+        count: u64,
+        placements: []const topology.Placement,
+    ) !Cursor {
         assert(placements.len > 0);
         var node_count: u32 = 0;
         for (placements) |placement| node_count = @max(node_count, placement.node + 1);
@@ -62,9 +74,7 @@ pub const Cursor = struct {
 /// still are.
 pub fn spawn(comptime function: anytype, arguments: anytype) std.Thread.SpawnError!std.Thread {
     var blocked = linux.sigfillset();
-    for ([_]u8{ linux.SIG.BUS, linux.SIG.SEGV, linux.SIG.ILL, linux.SIG.FPE, linux.SIG.TRAP }) |signal|
-        linux.sigdelset(&blocked, signal);
-    for (libc_signals) |signal| linux.sigdelset(&blocked, signal);
+    for (fault_signals ++ libc_signals) |signal| linux.sigdelset(&blocked, signal);
     var before: linux.sigset_t = undefined;
     _ = linux.sigprocmask(linux.SIG.SETMASK, &blocked, &before);
     defer _ = linux.sigprocmask(linux.SIG.SETMASK, &before, null);
@@ -91,7 +101,8 @@ pub fn run(
     var count: u32 = 0;
     var failure: std.Thread.SpawnError = undefined;
     for (placements, 0..) |placement, i| {
-        threads[count] = spawn(Body.main, .{ placement.cpus, context, @as(u32, @intCast(i)) }) catch |err| {
+        const index: u32 = @intCast(i);
+        threads[count] = spawn(Body.main, .{ placement.cpus, context, index }) catch |err| {
             failure = err;
             continue;
         };
@@ -105,7 +116,8 @@ const testing = std.testing;
 
 fn placementsOf(nodes: []const u32) ![]topology.Placement {
     const placements = try testing.allocator.alloc(topology.Placement, nodes.len);
-    for (placements, nodes) |*placement, node| placement.* = .{ .cpus = topology.allowedCpus(), .node = node };
+    const cpus = topology.allowedCpus();
+    for (placements, nodes) |*placement, node| placement.* = .{ .cpus = cpus, .node = node };
     return placements;
 }
 
@@ -142,13 +154,17 @@ test "threads share out every number once" {
         fn work(shared: *@This(), index: u32) void {
             var mask: linux.sigset_t = undefined;
             _ = linux.sigprocmask(linux.SIG.BLOCK, null, &mask);
-            if (linux.sigismember(&mask, linux.SIG.INT) and !linux.sigismember(&mask, linux.SIG.BUS))
+            const blocks_interrupt = linux.sigismember(&mask, linux.SIG.INT);
+            if (blocks_interrupt and !linux.sigismember(&mask, linux.SIG.BUS))
                 _ = shared.blocked.fetchAdd(1, .monotonic);
             while (shared.cursor.take(shared.placements[index].node)) |number|
                 _ = shared.seen[number].fetchAdd(1, .monotonic);
         }
     };
-    var shared: Shared = .{ .cursor = try .init(testing.allocator, count, placements), .placements = placements };
+    var shared: Shared = .{
+        .cursor = try .init(testing.allocator, count, placements),
+        .placements = placements,
+    };
     defer shared.cursor.deinit(testing.allocator);
     try testing.expectEqual(4, try run(testing.allocator, placements, &shared, Shared.work));
     for (&shared.seen) |*times| try testing.expectEqual(1, times.load(.monotonic));

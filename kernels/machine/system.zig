@@ -43,12 +43,13 @@ pub const Identity = struct {
     mtime_ns: u64,
 
     pub fn of(stat: linux.Stat) Identity {
-        const seconds: i128 = stat.mtim.sec;
+        const mtime_ns = @as(i128, stat.mtim.sec) * std.time.ns_per_s + stat.mtim.nsec;
         return .{
             .device = @intCast(stat.dev),
             .inode = @intCast(stat.ino),
             .size = @intCast(@max(0, stat.size)),
-            .mtime_ns = @truncate(@as(u128, @bitCast(seconds * std.time.ns_per_s + stat.mtim.nsec))),
+            // Before 1970: as a negative number of 64 bits.
+            .mtime_ns = @truncate(@as(u128, @bitCast(mtime_ns))),
         };
     }
 };
@@ -112,6 +113,12 @@ pub fn allocate(fd: Fd, size: u64) E {
         const result = E.init(linux.ftruncate(fd, @intCast(size)));
         if (result != .INTR) return result;
     }
+}
+
+/// Starts writing a range to the device, without waiting for it: less is left for `sync`.
+pub fn startSync(fd: Fd, offset: u64, size: u64) void {
+    const flags = 2; // SYNC_FILE_RANGE_WRITE
+    _ = linux.syscall4(.sync_file_range, @intCast(fd), @intCast(offset), @intCast(size), flags);
 }
 
 pub fn sync(fd: Fd) E {

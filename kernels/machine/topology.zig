@@ -85,7 +85,12 @@ pub const Topology = struct {
 /// The CPUs that sched_setaffinity, cpusets and the container leave to this process.
 pub fn allowedCpus() CpuSet {
     var words: [cpu_count_max / 64]u64 = @splat(0);
-    const size = linux.syscall3(.sched_getaffinity, 0, @sizeOf(@TypeOf(words)), @intFromPtr(&words));
+    const size = linux.syscall3(
+        .sched_getaffinity,
+        0,
+        @sizeOf(@TypeOf(words)),
+        @intFromPtr(&words),
+    );
     var set: CpuSet = .initEmpty();
     if (linux.E.init(size) != .SUCCESS) {
         set.set(0); // no such failure is documented for the caller itself; one CPU is always right
@@ -150,7 +155,11 @@ fn firstSibling(system: Dir, id: u32) u32 {
     // core_cpus_list is the name since Linux 5.3; the older name stays beside it.
     inline for (.{ "core_cpus_list", "thread_siblings_list" }) |file| {
         var path: [64]u8 = undefined;
-        const name = std.fmt.bufPrint(&path, "cpu/cpu{d}/topology/" ++ file, .{id}) catch unreachable;
+        const name = std.fmt.bufPrint(
+            &path,
+            "cpu/cpu{d}/topology/" ++ file,
+            .{id},
+        ) catch unreachable;
         if (readCpuList(system, name)) |siblings| {
             if (siblings.findFirstSet()) |first| return @intCast(first);
         }
@@ -189,7 +198,8 @@ pub fn parseCpuList(text: []const u8) error{BadList}!CpuSet {
     while (items.next()) |item| {
         const dash = std.mem.indexOfScalar(u8, item, '-');
         const first = parseCpu(item[0 .. dash orelse item.len]) orelse return error.BadList;
-        const last = if (dash) |at| parseCpu(item[at + 1 ..]) orelse return error.BadList else first;
+        const end = if (dash) |at| item[at + 1 ..] else item;
+        const last = parseCpu(end) orelse return error.BadList;
         if (last < first) return error.BadList;
         set.setRangeValue(.{ .start = first, .end = last + 1 }, true);
     }
@@ -278,7 +288,11 @@ test "two sockets with two nodes each and two threads a core" {
 
     const placements = try topology.place(testing.allocator, 9);
     defer testing.allocator.free(placements);
-    for (placements[0..8], [_]u32{ 0, 2, 4, 6, 1, 3, 5, 7 }, [_]u32{ 0, 1, 2, 3, 0, 1, 2, 3 }) |p, cpu, node| {
+    for (
+        placements[0..8],
+        [_]u32{ 0, 2, 4, 6, 1, 3, 5, 7 },
+        [_]u32{ 0, 1, 2, 3, 0, 1, 2, 3 },
+    ) |p, cpu, node| {
         try testing.expectEqual(1, p.cpus.count());
         try testing.expect(p.cpus.isSet(cpu));
         try testing.expectEqual(node, p.node);

@@ -1,6 +1,7 @@
 //! Steps and plans for the tests of convert/: shapes that real formats have, and random ones.
 const std = @import("std");
 const abi = @import("../abi.zig");
+const system = @import("../machine/system.zig");
 const plan_file = @import("../convert/plan.zig");
 
 /// An MXFP4 weight as gpt-oss stores it: codes, then scales, from the start of file 0.
@@ -41,7 +42,13 @@ pub fn random(prng: std.Random) abi.Step {
     const group: u32 = 1 + prng.uintLessThan(u32, 200);
     const gap = prng.uintLessThan(u64, 3) * 50;
     step.sources[0] = lines(7, batch, rows, columns / unit * 3 + gap, unit, 3);
-    step.sources[1] = grouped(step, per_line, std.math.divCeil(u64, columns, group) catch unreachable, group, 1);
+    step.sources[1] = grouped(
+        step,
+        per_line,
+        std.math.divCeil(u64, columns, group) catch unreachable,
+        group,
+        1,
+    );
     step.sources[2] = grouped(step, per_line, 11, 0, 0);
     step.sources[3] = grouped(step, 0, 37, 0, 0);
     return step;
@@ -61,7 +68,14 @@ fn empty(codec: abi.Codec, dtype: abi.Dtype, batch: u64, rows: u64, columns: u64
     return step;
 }
 
-fn lines(offset: u64, batch: u64, rows: u64, line_bytes: u64, unit_columns: u32, unit_bytes: u32) abi.Source {
+fn lines(
+    offset: u64,
+    batch: u64,
+    rows: u64,
+    line_bytes: u64,
+    unit_columns: u32,
+    unit_bytes: u32,
+) abi.Source {
     return .{
         .file = 0,
         .rows_per_line = 1,
@@ -74,7 +88,13 @@ fn lines(offset: u64, batch: u64, rows: u64, line_bytes: u64, unit_columns: u32,
     };
 }
 
-fn grouped(step: abi.Step, rows_per_line: u32, line_bytes: u64, unit_columns: u32, unit_bytes: u32) abi.Source {
+fn grouped(
+    step: abi.Step,
+    rows_per_line: u32,
+    line_bytes: u64,
+    unit_columns: u32,
+    unit_bytes: u32,
+) abi.Source {
     var source = lines(100, step.batch_count, step.rows, line_bytes, unit_columns, unit_bytes);
     source.rows_per_line = rows_per_line;
     source.batch_bytes = plan_file.lineCount(&source, step.rows) * line_bytes;
@@ -83,25 +103,33 @@ fn grouped(step: abi.Step, rows_per_line: u32, line_bytes: u64, unit_columns: u3
 }
 
 /// A plan buffer of one source and one target that holds the steps one behind the other after
-/// `head`.
+/// `head`. The files are not there.
 pub fn encode(gpa: std.mem.Allocator, steps: []const abi.Step, head: []const u8) ![]u8 {
-    const paths = "/source/target";
+    return encodeIn(gpa, steps, head, "", std.mem.zeroes(std.posix.Stat));
+}
+
+/// As `encode`, with `source` (of which `stat` is given) and `target` in `folder`.
+pub fn encodeIn(
+    gpa: std.mem.Allocator,
+    steps: []const abi.Step,
+    head: []const u8,
+    folder: []const u8,
+    stat: std.posix.Stat,
+) ![]u8 {
+    const names = [2][]const u8{ "/source", "/target" };
+    const identity: system.Identity = .of(stat);
     var files = std.mem.zeroes([2]abi.File);
-    files[0] = .{
-        .role = .source,
-        .path_size = 7,
-        .path_offset = 0,
-        .size = 0,
-        .device = 1,
-        .inode = 2,
-        .mtime_ns = 3,
-        .head_offset = 0,
-        .head_size = 0,
-    };
-    files[1] = files[0];
+    for (&files, names, 0..) |*file, name, i| {
+        file.path_size = @intCast(folder.len + name.len);
+        file.path_offset = i * file.path_size;
+    }
+    files[0].role = .source;
+    files[0].size = identity.size;
+    files[0].device = identity.device;
+    files[0].inode = identity.inode;
+    files[0].mtime_ns = identity.mtime_ns;
     files[1].role = .target;
-    files[1].path_offset = 7;
-    files[1].head_offset = paths.len;
+    files[1].head_offset = 2 * files[0].path_size;
     files[1].head_size = head.len;
     files[1].size = head.len;
     const placed = try gpa.dupe(abi.Step, steps);
@@ -116,13 +144,16 @@ pub fn encode(gpa: std.mem.Allocator, steps: []const abi.Step, head: []const u8)
         .hash = abi.hash,
         .file_count = files.len,
         .step_count = @intCast(steps.len),
-        .text_size = paths.len + head.len,
+        .text_size = 2 * files[0].path_size + head.len,
     };
     return std.mem.concat(gpa, u8, &.{
         std.mem.asBytes(&start),
         std.mem.sliceAsBytes(&files),
         std.mem.sliceAsBytes(placed),
-        paths,
+        folder,
+        names[0],
+        folder,
+        names[1],
         head,
     });
 }
