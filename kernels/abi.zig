@@ -160,6 +160,8 @@ pub const Progress = extern struct {
 };
 
 /// What a finished job has to say. Fields that do not apply are 0 or `none`.
+/// `mismatch` of a verify job with a `file`: that target has another size (`operation` is stat) or another head (read)
+/// than the plan says, and its elements were not compared.
 pub const Report = extern struct {
     status: Status,
     errno: u32,

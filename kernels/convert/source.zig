@@ -16,6 +16,9 @@ const Stop = fault_file.Stop;
 /// Bytes that are made present with one call: the job can be cancelled in between.
 const populate_bytes_max = 8 << 20;
 
+/// Reading ahead further than this would hold up the thread that asks for it.
+const expect_bytes_max = 64 << 20;
+
 /// fault_around_bytes of Linux (mm/memory.c).
 const fault_around = 64 << 10;
 
@@ -155,7 +158,8 @@ pub const SourceFile = struct {
     /// Says that mapped bytes are needed soon.
     pub fn expect(source: *SourceFile, begin: u64, end: u64) void {
         if (source.map.len == 0) return;
-        system.advise(source.pagesOf(begin, end), linux.MADV.WILLNEED);
+        const near = @min(end, begin + expect_bytes_max);
+        system.advise(source.pagesOf(begin, near), linux.MADV.WILLNEED);
     }
 
     /// Takes mapped bytes out of the process again. The kernel maps pages around the one that is
