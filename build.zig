@@ -17,9 +17,10 @@ pub fn build(b: *std.Build) void {
         @panic("dequantizer is built for x86_64 and aarch64 Linux only");
     const filters = b.option([]const []const u8, "test-filter", "Run only the tests whose name contains this") orelse &.{};
     const test_step = b.step("test", "Zig tests, once per CPU level that this machine has");
+    const guest_step = b.step("guest-tests", "Install the tests of levels that this machine lacks, for test/emulation");
     switch (arch) {
-        .x86_64 => buildArch(b, .x86_64, test_step, filters),
-        .aarch64 => buildArch(b, .aarch64, test_step, filters),
+        .x86_64 => buildArch(b, .x86_64, test_step, guest_step, filters),
+        .aarch64 => buildArch(b, .aarch64, test_step, guest_step, filters),
     }
     abiStep(b);
 }
@@ -28,6 +29,7 @@ fn buildArch(
     b: *std.Build,
     comptime arch: std.Target.Cpu.Arch,
     test_step: *std.Build.Step,
+    guest_step: *std.Build.Step,
     filters: []const []const u8,
 ) void {
     const family = switch (arch) {
@@ -83,16 +85,44 @@ fn buildArch(
         const host = b.graph.host.result;
         const emulated = host.cpu.arch != arch and b.enable_qemu;
         const features = family.featureSet(level.features);
-        if (emulated or (host.cpu.arch == arch and host.cpu.features.isSuperSetOf(features))) {
+        const native = host.cpu.arch == arch and host.cpu.features.isSuperSetOf(features);
+        if (native or emulated) {
             test_step.dependOn(runTests(b, level_tests));
         } else {
             test_step.dependOn(&SkipNote.create(b, level.name).step);
         }
+        if (!native) guest_step.dependOn(installGuest(b, level_tests));
     }
+    installGuestTools(b, arch, guest_step);
     b.installArtifact(b.addLibrary(.{ .name = "dequantizer", .linkage = .dynamic, .root_module = library_module }));
 
     const tests = b.addTest(.{ .name = "test-library", .root_module = test_module, .use_llvm = true, .filters = filters });
     if (b.graph.host.result.cpu.arch == arch) test_step.dependOn(runTests(b, tests));
+}
+
+/// Static programs for an emulated machine, beside each other in `guest/` of the install folder.
+fn installGuest(b: *std.Build, program: *std.Build.Step.Compile) *std.Build.Step {
+    const folder: std.Build.InstallDir = .{ .custom = "guest" };
+    return &b.addInstallArtifact(program, .{ .dest_dir = .{ .override = folder } }).step;
+}
+
+/// What an emulated machine runs beside the tests: its first process, and the detection of levels.
+fn installGuestTools(b: *std.Build, comptime arch: std.Target.Cpu.Arch, guest_step: *std.Build.Step) void {
+    const target = b.resolveTargetQuery(.{ .cpu_arch = arch, .os_tag = .linux, .abi = .musl, .cpu_model = .baseline });
+    inline for (.{ "init", "levels" }) |name| {
+        // Only the emulated PC boots a kernel.
+        if (arch == .aarch64 and comptime std.mem.eql(u8, name, "init")) continue;
+        const module = b.createModule(.{
+            .root_source_file = b.path("test/emulation/" ++ name ++ ".zig"),
+            .target = target,
+            .optimize = .ReleaseSafe,
+            .link_libc = true,
+            .strip = true,
+        });
+        module.addAnonymousImport("levels", .{ .root_source_file = b.path("kernels/levels.zig") });
+        module.addAnonymousImport("detect", .{ .root_source_file = b.path("kernels/detect.zig") });
+        guest_step.dependOn(installGuest(b, b.addExecutable(.{ .name = name, .root_module = module })));
+    }
 }
 
 /// Tests run every time: a cached result would hide how many there are.
