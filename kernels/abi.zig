@@ -40,6 +40,32 @@ pub const Codec = enum(u32) {
     bf16 = 3,
     /// OCP MXFP4: E2M1 codes, two to a byte (low nibble first), E8M0 scale for each 32 columns.
     mxfp4 = 4,
+    /// ggml's block types, as GGUF files have them; the `_ggml` ones in ggml's own order of nibbles.
+    q4_0 = 5,
+    q4_1 = 6,
+    q5_0 = 7,
+    q5_1 = 8,
+    q8_0 = 9,
+    q2_k = 10,
+    q3_k = 11,
+    q4_k = 12,
+    q5_k = 13,
+    q6_k = 14,
+    iq1_s = 15,
+    iq1_m = 16,
+    iq2_xxs = 17,
+    iq2_xs = 18,
+    iq2_s = 19,
+    iq3_xxs = 20,
+    iq3_s = 21,
+    iq4_nl = 22,
+    iq4_xs = 23,
+    tq1_0 = 24,
+    tq2_0 = 25,
+    mxfp4_ggml = 26,
+    nvfp4_ggml = 27,
+    q1_0 = 28,
+    q2_0 = 29,
 };
 
 /// What a target element is.

@@ -35,6 +35,31 @@ pub const all = struct {
     pub const @"f16" = @import("codecs/f16.zig");
     pub const bf16 = @import("codecs/bf16.zig");
     pub const mxfp4 = @import("codecs/mxfp4.zig");
+    pub const q4_0 = @import("codecs/q4_0.zig");
+    pub const q4_1 = @import("codecs/q4_1.zig");
+    pub const q5_0 = @import("codecs/q5_0.zig");
+    pub const q5_1 = @import("codecs/q5_1.zig");
+    pub const q8_0 = @import("codecs/q8_0.zig");
+    pub const q2_k = @import("codecs/q2_k.zig");
+    pub const q3_k = @import("codecs/q3_k.zig");
+    pub const q4_k = @import("codecs/q4_k.zig");
+    pub const q5_k = @import("codecs/q5_k.zig");
+    pub const q6_k = @import("codecs/q6_k.zig");
+    pub const iq1_s = @import("codecs/iq1_s.zig");
+    pub const iq1_m = @import("codecs/iq1_m.zig");
+    pub const iq2_xxs = @import("codecs/iq2_xxs.zig");
+    pub const iq2_xs = @import("codecs/iq2_xs.zig");
+    pub const iq2_s = @import("codecs/iq2_s.zig");
+    pub const iq3_xxs = @import("codecs/iq3_xxs.zig");
+    pub const iq3_s = @import("codecs/iq3_s.zig");
+    pub const iq4_nl = @import("codecs/iq4_nl.zig");
+    pub const iq4_xs = @import("codecs/iq4_xs.zig");
+    pub const tq1_0 = @import("codecs/tq1_0.zig");
+    pub const tq2_0 = @import("codecs/tq2_0.zig");
+    pub const mxfp4_ggml = @import("codecs/mxfp4_ggml.zig");
+    pub const nvfp4_ggml = @import("codecs/nvfp4_ggml.zig");
+    pub const q1_0 = @import("codecs/q1_0.zig");
+    pub const q2_0 = @import("codecs/q2_0.zig");
 };
 
 comptime {

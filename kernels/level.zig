@@ -6,6 +6,9 @@ const table = @import("table.zig");
 const transpose = @import("core/transpose.zig").transpose;
 const options = @import("level_options");
 
+/// Data that all levels share is linked once, from elsewhere.
+pub const links_shared_data = {};
+
 const level_table: table.Table = .{
     .decode = codecs.decoders(decode),
     .transpose16 = transposer(u16),

@@ -182,9 +182,16 @@ pub const NibbleTable = extern struct {
     }
 };
 
-inline fn lookupBytes(table: @Vector(16, u8), codes: @Vector(16, u8)) @Vector(16, u8) {
+/// The entry of each code; codes are below 16.
+pub inline fn lookupBytes(table: @Vector(16, u8), codes: @Vector(16, u8)) @Vector(16, u8) {
     return switch (isa) {
         .neon => @"llvm.aarch64.neon.tbl1.v16i8"(table, codes),
+        .portable => blk: {
+            const entries: [16]u8 = table;
+            var found: [16]u8 = undefined;
+            for (&found, 0..) |*byte, i| byte.* = entries[codes[i]];
+            break :blk found;
+        },
         else => @"llvm.x86.ssse3.pshuf.b.128"(table, codes),
     };
 }
@@ -230,13 +237,28 @@ pub inline fn round(
     };
 }
 
+/// As `round`, for values that are finite and stay so.
+pub inline fn roundFinite(
+    comptime target: Target,
+    values: anytype,
+) @Vector(@typeInfo(@TypeOf(values)).vector.len, target.Bits()) {
+    if (target != .bf16) return round(target, values);
+    const U = @Vector(@typeInfo(@TypeOf(values)).vector.len, u32);
+    return @truncate(roundedBf16(@as(U, @bitCast(values))));
+}
+
+/// Bits of bf16 in the low halves.
+inline fn roundedBf16(bits: anytype) @TypeOf(bits) {
+    const U = @TypeOf(bits);
+    const odd = bits >> @splat(16) & @as(U, @splat(1));
+    return (bits +% @as(U, @splat(0x7fff)) +% odd) >> @splat(16);
+}
+
 inline fn roundBf16(comptime n: comptime_int, values: @Vector(n, f32)) @Vector(n, u16) {
     const U = @Vector(n, u32);
     const bits: U = @bitCast(values);
-    const high = bits >> @splat(16);
-    const rounded = (bits +% @as(U, @splat(0x7fff)) +% (high & @as(U, @splat(1)))) >> @splat(16);
-    const quiet = high | @as(U, @splat(0x40));
-    return @truncate(@select(u32, values != values, quiet, rounded));
+    const quiet = bits >> @splat(16) | @as(U, @splat(0x40));
+    return @truncate(@select(u32, values != values, quiet, roundedBf16(bits)));
 }
 
 /// As float.f16FromF32, but subnormals are rounded by the adder: 0.5 has the unit 2^-24 in its last

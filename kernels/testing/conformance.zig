@@ -79,7 +79,8 @@ const Suite = struct {
     /// line or a parameter without a meaning it is not.
     fn testCheck(suite: Suite) !void {
         const rows = @as(u64, 4) * suite.sample.row_unit;
-        const columns = @as(u64, 64) * suite.sample.column_unit;
+        const unit: u64 = suite.sample.column_unit;
+        const columns = unit * (std.math.divCeil(u64, 64, unit) catch unreachable);
         const good = suite.matrix(rows, columns, .at_start, .random);
         try std.testing.expect(codecs.check(suite.codec, good.geometry()));
         for (0..abi.source_count_max + 1) |count| {

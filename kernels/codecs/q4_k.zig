@@ -1,0 +1,41 @@
+//! ggml Q4_K: 256 columns in 144 bytes; each 32 columns have a scale and a minimum of 6 bits
+//! (k_scales.zig).
+//!
+//!     d f16 | dmin f16 | scales and minima 12 bytes | codes 128 bytes
+//!
+//! Bytes 32p … 32p + 31 of the codes: low nibbles are columns 64p … 64p + 31, high ones the 32
+//! after them. (d · scale) · code - dmin · minimum
+const ggml = @import("ggml.zig");
+const vector = @import("../core/vector.zig");
+const k_scales = @import("k_scales.zig");
+
+const codec = ggml.Codec(struct {
+    pub const block_columns = 256;
+    pub const block_bytes = 144;
+    const codes_at = 16;
+
+    pub inline fn isOrdinary(comptime target: ggml.Target, block: [*]const u8) bool {
+        return ggml.isModerate(target, 2 * 63 * 15, block) and
+            ggml.isModerate(target, 2 * 63, block + 2);
+    }
+
+    pub fn value(block: [*]const u8, i: usize) f32 {
+        const byte = block[codes_at + i / 64 * 32 + i % 32];
+        const code: f32 = @floatFromInt(if (i % 64 < 32) byte & 15 else byte >> 4);
+        return k_scales.value(block, i / 32, code);
+    }
+
+    pub inline fn decodeBlock(block: [*]const u8, out: anytype) void {
+        const groups: k_scales.Groups = .init(block);
+        inline for (0..4) |pair| {
+            const bytes = vector.load(@Vector(32, u8), block + codes_at + 32 * pair);
+            out.put(64 * pair, groups.apply(2 * pair, ggml.lowNibbles(bytes)));
+            out.put(64 * pair + 32, groups.apply(2 * pair + 1, ggml.highNibbles(bytes)));
+        }
+    }
+});
+
+pub const check = codec.check;
+pub const samples = codec.samples;
+pub const value = codec.value;
+pub const decode = codec.decode;

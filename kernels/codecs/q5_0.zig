@@ -1,0 +1,34 @@
+//! ggml Q5_0: 32 columns in 22 bytes, a scale and codes around 16.
+//!
+//!     d f16 | fifth bits 4 bytes: bit i is of column i | low bits 16 bytes as in Q4_0
+//!
+//! (code - 16) · d
+const ggml = @import("ggml.zig");
+
+const codec = ggml.Codec(struct {
+    pub const block_columns = 32;
+    pub const block_bytes = 22;
+
+    pub inline fn isOrdinary(comptime target: ggml.Target, block: [*]const u8) bool {
+        return ggml.isModerate(target, 16, block);
+    }
+
+    pub fn value(block: [*]const u8, i: usize) f32 {
+        const byte = block[6 + i % 16];
+        const low = if (i < 16) byte & 15 else byte >> 4;
+        const fifth = block[2 + i / 8] >> @intCast(i % 8) & 1;
+        const code: f32 = @floatFromInt(low | fifth << 4);
+        return ggml.product(ggml.half(block), code - 16);
+    }
+
+    pub inline fn decodeBlock(block: [*]const u8, out: anytype) void {
+        const d = ggml.scaleOf(block);
+        const codes = ggml.splitNibbles(block + 6) | ggml.spreadBits(block + 2, 16);
+        out.put(0, ggml.scaled(ggml.centered(codes, 16), d));
+    }
+});
+
+pub const check = codec.check;
+pub const samples = codec.samples;
+pub const value = codec.value;
+pub const decode = codec.decode;

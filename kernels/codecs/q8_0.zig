@@ -1,0 +1,28 @@
+//! ggml Q8_0: 32 columns in 34 bytes.
+//!
+//!     d f16 | codes 32 signed bytes      code · d
+const ggml = @import("ggml.zig");
+const vector = @import("../core/vector.zig");
+
+const codec = ggml.Codec(struct {
+    pub const block_columns = 32;
+    pub const block_bytes = 34;
+
+    pub inline fn isOrdinary(comptime target: ggml.Target, block: [*]const u8) bool {
+        return ggml.isModerate(target, 128, block);
+    }
+
+    pub fn value(block: [*]const u8, i: usize) f32 {
+        const code: i8 = @bitCast(block[2 + i]);
+        return ggml.product(ggml.half(block), @floatFromInt(code));
+    }
+
+    pub inline fn decodeBlock(block: [*]const u8, out: anytype) void {
+        out.put(0, ggml.scaled(vector.load(@Vector(32, i8), block + 2), ggml.scaleOf(block)));
+    }
+});
+
+pub const check = codec.check;
+pub const samples = codec.samples;
+pub const value = codec.value;
+pub const decode = codec.decode;
