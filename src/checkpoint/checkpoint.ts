@@ -1,5 +1,6 @@
-/** A checkpoint: all tensors of a file or folder, what its config declares, and the files that travel with it. */
+/** A checkpoint: all tensors of a file, a set of files or a folder, what its config declares, and the files that travel with it. */
 import type { ContainerFile, StoredTensor } from "../containers/container.ts"
+import type { GgufMetadata } from "../containers/gguf-metadata.ts"
 import type { JsonObject } from "../containers/json.ts"
 
 /** A file of the folder that is neither weights, index nor config.json. */
@@ -41,6 +42,8 @@ export interface Checkpoint {
   readonly configText: string | undefined
   /** The quantization settings declared by config.json or a quantization side file. */
   readonly declared: DeclaredQuantization | undefined
+  /** The metadata of a GGUF file, of the first part of a set; undefined for safetensors. */
+  readonly gguf: GgufMetadata | undefined
   readonly sideFiles: readonly SideFile[]
   /**
    * What the folder holds and a copy would miss: weights that are not part of the checkpoint (`pytorch_model.bin`

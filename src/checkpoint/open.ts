@@ -6,7 +6,8 @@ import type { Dirent } from "node:fs"
 import { stat } from "node:fs/promises"
 import { basename, dirname, join } from "node:path"
 import type { ContainerFile } from "../containers/container.ts"
-import { ioFault, readWhole } from "../containers/file.ts"
+import { ioFault, readExactly, readWhole, withFile } from "../containers/file.ts"
+import { GGUF_MAGIC } from "../containers/gguf.ts"
 import { parseJsonObject } from "../containers/json.ts"
 import { escapeText, fileFault, quote } from "../containers/quote.ts"
 import { openSafetensors } from "../containers/safetensors.ts"
@@ -16,6 +17,7 @@ import { mapConcurrent } from "./concurrent.ts"
 import { DECLARING_FILES, type DeclaringFile, findDeclared } from "./declared.ts"
 import { collectTensors, readIndex, shardNames } from "./index-file.ts"
 import { type FolderBounds, folderBounds, requireInside } from "./links.ts"
+import { ggufFileOf, openGgufCheckpoint } from "./open-gguf.ts"
 import { findSideFiles, listFolder } from "./side-files.ts"
 
 /**
@@ -31,8 +33,8 @@ const INDEX_SUFFIX = ".safetensors.index.json"
 const INDEX_NAME = `model${INDEX_SUFFIX}`
 
 /**
- * Opens a .safetensors file, a folder (with an index, or with all its .safetensors files), or an index file, which
- * stands for its folder. Throws MalformedError, UnsupportedError for known other formats, UsageError where the path
+ * Opens a .safetensors or GGUF file, a folder (with an index, or with all its .safetensors files), or an index file,
+ * which stands for its folder. Throws MalformedError, UnsupportedError for known other formats, UsageError where the path
  * is ambiguous, IoError where something cannot be read.
  */
 export async function openCheckpoint(path: string): Promise<Checkpoint> {
@@ -43,7 +45,15 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
   if (path.endsWith(".json")) {
     throw new UsageError(`${escapeText(path)}: holds no tensors`, { hint: "name the folder that it is in" })
   }
-  return await openFile(path)
+  return (await startsWith(path, GGUF_MAGIC)) ? await openGgufCheckpoint(path) : await openFile(path)
+}
+
+/** Whether the file's first bytes are these; the name of a file decides nothing. */
+async function startsWith(path: string, magic: string): Promise<boolean> {
+  return await withFile(path, path, async (handle, file) => {
+    if (file.size < magic.length) return false
+    return new TextDecoder("latin1").decode(await readExactly(handle, path, 0, magic.length)) === magic
+  })
 }
 
 async function statPath(path: string) {
@@ -67,6 +77,7 @@ async function openFile(path: string): Promise<Checkpoint> {
     ...tensorsOf([shard], undefined),
     index: undefined,
     ...settings,
+    gguf: undefined,
     sideFiles: [],
     leftOut: [],
   }
@@ -77,6 +88,10 @@ async function openFolder(path: string, folder: string, indexName: string | unde
   const names = new Set(entries.map((entry) => entry.name))
   const bounds = await folderBounds(folder)
   const chosen = indexName ?? chooseIndex(folder, entries)
+  if (chosen === undefined && !entries.some(({ name }) => name.endsWith(".safetensors"))) {
+    const gguf = ggufFileOf(folder, [...names])
+    if (gguf !== undefined) return await openGgufCheckpoint(join(folder, gguf))
+  }
   let index: CheckpointIndex | undefined
   if (chosen !== undefined) {
     await requireInside(join(folder, chosen), bounds)
@@ -92,7 +107,8 @@ async function openFolder(path: string, folder: string, indexName: string | unde
   const settings = await readSettings(folder, names, bounds)
   const own = new Set([...shardList, CONFIG_NAME, ...(chosen === undefined ? [] : [chosen])])
   const { sideFiles, leftOut } = await findSideFiles(folder, entries, own, bounds)
-  return { path, kind: "folder", folder, ...tensorsOf(shards, index), index, ...settings, sideFiles, leftOut }
+  const rest = { index, ...settings, gguf: undefined, sideFiles, leftOut }
+  return { path, kind: "folder", folder, ...tensorsOf(shards, index), ...rest }
 }
 
 function tensorsOf(
@@ -151,7 +167,6 @@ function checkNumbering(folder: string, shards: readonly string[]): void {
 /** Why a folder has nothing to open: the format that it holds instead, if one is recognised. */
 function noShards(folder: string, entries: readonly Dirent[]): Error {
   const named = (pattern: RegExp) => entries.some((entry) => pattern.test(entry.name))
-  if (named(/\.gguf$/i)) return unsupported(folder, "GGUF")
   if (named(/\.(pt|pth|ckpt)$|model.*\.bin$/i)) return unsupported(folder, "a PyTorch pickle")
   if (named(/\.onnx$/i)) return unsupported(folder, "ONNX")
   if (named(/\.(h5|msgpack)$/i)) return unsupported(folder, "a TensorFlow or Flax checkpoint")

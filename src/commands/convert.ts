@@ -1,4 +1,5 @@
 /** `convert`: dequantizes a checkpoint. */
+import type { Checkpoint } from "../checkpoint/checkpoint.ts"
 import { openCheckpoint } from "../checkpoint/open.ts"
 import { quote } from "../containers/quote.ts"
 import { UsageError } from "../errors.ts"
@@ -27,7 +28,7 @@ const options = {
     group: "Output",
     value: "FILE|DIR",
     completes: "path",
-    help: "a file for a file, a folder for a folder",
+    help: "a file for a file, a folder for a folder; for GGUF a folder, or a .safetensors file",
   }),
   to: { ...denseDtypeOption("dtype of the dequantized tensors"), group: "Output" },
   "keep-dtypes": flag({ group: "Output", help: "other tensors stay as they are; the default" }),
@@ -66,7 +67,7 @@ const options = {
 
 type Values = OptionValues<typeof options>
 
-function planOptions(values: Values): PlanOptions {
+function planOptions(values: Values): Omit<PlanOptions, "kind"> {
   if (values["keep-dtypes"] && values["cast-all"])
     throw new UsageError("--keep-dtypes and --cast-all exclude each other")
   return {
@@ -77,6 +78,11 @@ function planOptions(values: Values): PlanOptions {
     exclude: values.exclude,
     shardSize: values["shard-size"],
   }
+}
+
+/** A GGUF file becomes a folder, unless the output's name is that of a file. */
+function outputKind({ gguf }: Checkpoint, output: string | undefined): PlanOptions["kind"] {
+  return gguf !== undefined && output?.endsWith(".safetensors") ? "file" : "auto"
 }
 
 /** The plan with what it needs of this machine. */
@@ -126,7 +132,9 @@ export default command(
     alias: "dequantize",
     summary: "dequantize to BF16, F16 or F32 safetensors",
     usage: "<path> -o <file|dir> [options]",
-    positionals: [{ name: "path", help: "file.safetensors, HF folder or its index.json", completes: "path" }],
+    positionals: [
+      { name: "path", help: "file.safetensors, file.gguf, HF folder or its index.json", completes: "path" },
+    ],
     options,
     json: true,
     notes: [
@@ -146,7 +154,8 @@ export default command(
     const planned = planOptions(values)
     const { output } = values
     if (output === undefined && !values["dry-run"]) throw new UsageError("-o is missing: where should the output go?")
-    const plan = planConversion(await openCheckpoint(positionals[0] ?? ""), planned)
+    const checkpoint = await openCheckpoint(positionals[0] ?? "")
+    const plan = planConversion(checkpoint, { ...planned, kind: outputKind(checkpoint, output) })
     useLevel(globals)
     if (values["dry-run"] || output === undefined) {
       await dryRun(plan, values, ui)

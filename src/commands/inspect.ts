@@ -1,5 +1,6 @@
 /** `inspect`: what a checkpoint holds, from its headers alone. */
 
+import type { Checkpoint } from "../checkpoint/checkpoint.ts"
 import { openCheckpoint } from "../checkpoint/open.ts"
 import type { StoredTensor } from "../containers/container.ts"
 import { escapeText } from "../containers/quote.ts"
@@ -131,17 +132,27 @@ function contentTable(survey: Survey, paint: Palette): string[] {
   return renderTable(columns, rows, { paintTitle: paint.faint })
 }
 
+function kindText({ kind, gguf, shards }: Checkpoint): string {
+  const files = formatPlural(shards.length, "file")
+  if (gguf !== undefined) return shards.length === 1 ? "GGUF file" : `GGUF set of ${files}`
+  return kind === "file" ? "safetensors file" : `folder with ${files} of safetensors`
+}
+
+/** GGUF files say themselves what their tensors are; for all others it is the config that does. */
+function declaredText({ gguf, declared }: Checkpoint): string {
+  if (gguf !== undefined) return `GGUF version ${gguf.version}`
+  return declared === undefined ? "no quantization" : escapeText(`${declared.method} (${declared.origin})`)
+}
+
 function summaryFacts(survey: Survey): (readonly [string, string])[] {
   const { checkpoint, problem } = survey
-  const shards = formatPlural(checkpoint.shards.length, "file")
   const facts: (readonly [string, string])[] = [
     ["path", escapeText(checkpoint.path)],
-    ["kind", checkpoint.kind === "file" ? "safetensors file" : `folder with ${shards} of safetensors`],
+    ["kind", kindText(checkpoint)],
   ]
   if (survey.architecture !== undefined) facts.push(["model", escapeText(survey.architecture)])
-  const { declared } = checkpoint
   facts.push(
-    ["declared", declared === undefined ? "no quantization" : escapeText(`${declared.method} (${declared.origin})`)],
+    ["declared", declaredText(checkpoint)],
     ["parameters", `${formatCount(survey.parameters)} (${formatInteger(survey.parameters)})`],
     ["tensors", `${formatInteger(checkpoint.tensors.size)}, ${formatBytesExact(checkpoint.tensorBytes)}`],
     ["on disk", formatBytesExact(survey.fileBytes)],
@@ -185,7 +196,9 @@ export default command(
     name: "inspect",
     summary: "formats, tensors, sizes and problems; reads headers only",
     usage: "<path> [options]",
-    positionals: [{ name: "path", help: "file.safetensors, HF folder or its index.json", completes: "path" }],
+    positionals: [
+      { name: "path", help: "file.safetensors, file.gguf, HF folder or its index.json", completes: "path" },
+    ],
     options,
     json: true,
     notes: [

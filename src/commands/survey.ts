@@ -1,6 +1,7 @@
 /** What `inspect` finds out about a checkpoint, as values: the table and the JSON object show the same ones. */
 import type { Checkpoint } from "../checkpoint/checkpoint.ts"
 import { type DenseDtype, DTYPE_BITS, type Dtype, elementCount } from "../containers/dtype.ts"
+import { ggufText } from "../containers/gguf-metadata.ts"
 import { isJsonArray, type JsonValue } from "../containers/json.ts"
 import { DequantizerError } from "../errors.ts"
 import { planConversion } from "../plan/conversion.ts"
@@ -22,7 +23,7 @@ export interface ContentRow {
 
 export interface Survey {
   readonly checkpoint: Checkpoint
-  /** `architectures` of config.json, else its `model_type`. */
+  /** `architectures` of config.json, else its `model_type`; `general.architecture` of GGUF. */
   readonly architecture: string | undefined
   readonly fileBytes: number
   readonly parameters: number
@@ -85,6 +86,7 @@ function contentRows(checkpoint: Checkpoint, plan: Plan | undefined, to: DenseDt
 }
 
 function architectureOf(checkpoint: Checkpoint): string | undefined {
+  if (checkpoint.gguf !== undefined) return ggufText(checkpoint.gguf, "general.architecture")
   const text = (value: JsonValue | undefined): string | undefined => (typeof value === "string" ? value : undefined)
   const listed = checkpoint.config?.get("architectures")
   return (isJsonArray(listed) ? text(listed[0]) : undefined) ?? text(checkpoint.config?.get("model_type"))

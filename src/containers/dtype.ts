@@ -1,4 +1,5 @@
-/** Element types of safetensors and their widths. Source: huggingface/safetensors `Dtype`. */
+/** Element types of stored tensors. Source: huggingface/safetensors `Dtype`; ggml's block types are in ggml-type.ts. */
+import { blockBytes, type GgmlType, isGgmlType } from "./ggml-type.ts"
 
 /** Bits of one element; FP4 and FP6 are narrower than a byte, and shapes count elements. */
 export const DTYPE_BITS = {
@@ -26,13 +27,17 @@ export const DTYPE_BITS = {
   F6_E3M2: 6,
 } as const
 
-export type Dtype = keyof typeof DTYPE_BITS
+/** What a tensor of a safetensors file can be, and so what an output can hold. */
+export type SafetensorsDtype = keyof typeof DTYPE_BITS
+
+/** What a stored tensor can be. */
+export type Dtype = SafetensorsDtype | GgmlType
 
 /** The dtypes that `convert --to` offers. */
 export const DENSE_DTYPES = ["BF16", "F16", "F32"] as const
 export type DenseDtype = (typeof DENSE_DTYPES)[number]
 
-export function isDtype(name: string): name is Dtype {
+export function isSafetensorsDtype(name: string): name is SafetensorsDtype {
   return Object.hasOwn(DTYPE_BITS, name)
 }
 
@@ -51,10 +56,14 @@ export function elementCount(shape: readonly number[]): number | undefined {
   return count
 }
 
-/** Bytes of a tensor; undefined where the count overflows or the bits do not fill whole bytes. */
+/**
+ * Bytes of a tensor; undefined where the count overflows, the bits do not fill whole bytes, or a row of a block type is
+ * not a run of whole blocks.
+ */
 export function tensorBytes(dtype: Dtype, shape: readonly number[]): number | undefined {
   const count = elementCount(shape)
   if (count === undefined) return undefined
+  if (isGgmlType(dtype)) return blockBytes(dtype, shape.at(-1) ?? 1, count)
   const bits = count * DTYPE_BITS[dtype]
   return Number.isSafeInteger(bits) && bits % 8 === 0 ? bits / 8 : undefined
 }

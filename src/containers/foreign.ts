@@ -20,7 +20,6 @@ interface ForeignFormat {
 
 /** Magic bytes as Latin-1 text. */
 const FORMATS: readonly ForeignFormat[] = [
-  { title: "a GGUF file", hint: SAFETENSORS_HINT, magic: "GGUF" },
   { title: "a GGML file", hint: SAFETENSORS_HINT, magic: "lmgg" },
   { title: "a GGML file", hint: SAFETENSORS_HINT, magic: "tjgg" },
   { title: "a PyTorch file (ZIP of pickles)", hint: PICKLE_HINT, magic: "PK\u0003\u0004" },
@@ -40,6 +39,10 @@ export function foreignFile(path: string, prefix: Uint8Array): DequantizerError 
   const format = FORMATS.find(({ magic }) => text.startsWith(magic))
   if (format !== undefined) {
     return new UnsupportedError(`${escapeText(path)}: ${format.title} is not supported`, { hint: format.hint })
+  }
+  if (text.startsWith("GGUF")) {
+    const hint = "its name should end in .gguf"
+    return fileFault(path, "not a safetensors file", { expected: "its bytes", found: "a GGUF file", hint })
   }
   if (text.startsWith("version ")) {
     const hint = "the file itself was never downloaded: run `git lfs pull`, or use `hf download`"

@@ -9,7 +9,7 @@
 import { basename } from "node:path"
 import { RefusedError } from "../errors.ts"
 import type { ContainerFile, SourceFile, StoredTensor } from "./container.ts"
-import { DTYPE_BITS, type Dtype, isDtype, tensorBytes } from "./dtype.ts"
+import { DTYPE_BITS, isSafetensorsDtype, type SafetensorsDtype, tensorBytes } from "./dtype.ts"
 import { readExactly, withFile } from "./file.ts"
 import { foreignFile } from "./foreign.ts"
 import { decodeUtf8, JsonReader } from "./json.ts"
@@ -163,7 +163,7 @@ interface Entry {
 }
 
 function checkEntry({ name, dtype, shape, offsets }: Entry, file: SourceFile, dataStart: number): StoredTensor {
-  if (!isDtype(dtype)) {
+  if (!isSafetensorsDtype(dtype)) {
     throw tensorFault(file.path, name, "unknown dtype", { expected: "one of safetensors", found: quote(dtype) })
   }
   const [begin, end] = offsets
@@ -246,7 +246,7 @@ function checkTiling(tensors: readonly StoredTensor[], file: SourceFile, dataSta
 /** What `encodeHeader` needs to know of a tensor. */
 export interface HeaderTensor {
   readonly name: string
-  readonly dtype: Dtype
+  readonly dtype: SafetensorsDtype
   readonly shape: readonly number[]
 }
 

@@ -2,7 +2,9 @@
 import type { Checkpoint } from "../checkpoint/checkpoint.ts"
 import type { StoredTensor } from "../containers/container.ts"
 import { isDenseDtype } from "../containers/dtype.ts"
-import { quote, tensorFault } from "../containers/quote.ts"
+import { isGgmlType } from "../containers/ggml-type.ts"
+import { metadataJson } from "../containers/gguf-metadata.ts"
+import { quote, tensorFault, tensorLine } from "../containers/quote.ts"
 import { UnsupportedError, UsageError } from "../errors.ts"
 import { takeInventory } from "../schemes/index.ts"
 import type { Inventory, Weight } from "../schemes/scheme.ts"
@@ -10,7 +12,7 @@ import { rewriteConfig } from "./config.ts"
 import { compileGlobs } from "./glob.ts"
 import { buildIndex, indexBase } from "./index-file.ts"
 import type { OutputShard, Plan, PlanOptions } from "./plan.ts"
-import { keepShards, layShard, type ShardDraft, splitShards, type TensorDraft } from "./shards.ts"
+import { keepShards, layShard, renameShards, type ShardDraft, splitShards, type TensorDraft } from "./shards.ts"
 
 /** Start of the names that a run uses in an output folder for itself; an input's own such files are never copied. */
 export const RESERVED_PREFIX = ".dequantizer"
@@ -22,6 +24,7 @@ export const DEFAULT_PLAN_OPTIONS: PlanOptions = {
   include: [],
   exclude: [],
   shardSize: "keep",
+  kind: "auto",
 }
 
 /**
@@ -31,32 +34,37 @@ export const DEFAULT_PLAN_OPTIONS: PlanOptions = {
  *   that they do not select keeps its stored tensors, and config.json then keeps the quantization settings.
  * - Other tensors keep bytes, dtype and shape; with `castAll` those of F32, F16 and BF16 that the globs select become
  *   `to`.
- * - A file gives a file, a folder gives a folder with the other files of the input.
+ * - A file gives a file, a folder gives a folder with the other files of the input. GGUF gives a folder with a config
+ *   made from the metadata, or a file of tensors alone.
  *
  * Throws MalformedError where the checkpoint's tensors contradict each other or two weights have one dense name,
  * UsageError for options that cannot be, UnsupportedError for a layout that this checkpoint cannot be given.
  */
 export function planConversion(checkpoint: Checkpoint, options: Partial<PlanOptions> = {}): Plan {
   const settings: PlanOptions = { ...DEFAULT_PLAN_OPTIONS, ...options }
-  checkOptions(checkpoint, settings)
+  const kind = outputKind(checkpoint, settings)
+  checkOptions(kind, settings)
   const inventory = takeInventory(checkpoint)
   const selection = select(inventory, settings)
   const drafts = draftTensors(inventory, settings, selection)
   checkNames(drafts)
-  const shards = draftShards(checkpoint, drafts, settings).map(layShard)
+  const shards = draftShards(checkpoint, drafts, settings, kind).map(layShard)
   const castCount = drafts.filter((draft) => draft.origin.kind === "cast").length
   const decoded = selection.decoded.length
-  const config = planConfig(checkpoint, settings, selection, decoded + castCount > 0)
-  const index = checkpoint.kind === "folder" ? planIndex(checkpoint, shards, settings) : undefined
-  const sideFiles = planSideFiles(checkpoint, selection)
+  const folder = kind === "folder"
+  const config = folder ? planConfig(checkpoint, settings, selection, decoded + castCount > 0) : undefined
+  const index = folder ? planIndex(checkpoint, shards, settings) : undefined
+  const sideFiles = folder ? planSideFiles(checkpoint, selection) : []
+  const textFiles = folder ? planTextFiles(checkpoint) : []
   return {
     checkpoint,
     inventory,
     options: settings,
-    kind: checkpoint.kind,
+    kind,
     shards,
     config,
     index,
+    textFiles,
     sideFiles,
     weightCount: decoded,
     keptWeights: selection.kept,
@@ -64,7 +72,7 @@ export function planConversion(checkpoint: Checkpoint, options: Partial<PlanOpti
     bytesIn: storedBytes(drafts),
     bytesOut:
       sum(shards.map((shard) => shard.size)) +
-      sum([config, index?.text].map((text) => Buffer.byteLength(text ?? ""))) +
+      sum([config, index?.text, ...textFiles.map(({ text }) => text)].map((text) => Buffer.byteLength(text ?? ""))) +
       sum(sideFiles.map((file) => file.size)),
   }
 }
@@ -75,14 +83,20 @@ interface Selection {
   readonly kept: readonly Weight[]
 }
 
-function checkOptions(checkpoint: Checkpoint, options: PlanOptions): void {
+function outputKind(checkpoint: Checkpoint, { kind }: PlanOptions): Plan["kind"] {
+  if (checkpoint.gguf !== undefined) return kind === "auto" ? "folder" : kind
+  if (kind === "auto" || kind === checkpoint.kind) return checkpoint.kind
+  throw new UsageError(`a ${checkpoint.kind} in gives a ${checkpoint.kind} out`)
+}
+
+function checkOptions(kind: Plan["kind"], options: PlanOptions): void {
   const { shardSize, to } = options
   if (!isDenseDtype(to)) throw new UsageError(`dtype ${quote(String(to))} is none of BF16, F16, F32`)
   if (typeof shardSize !== "number") return
   if (!Number.isSafeInteger(shardSize) || shardSize <= 0) {
     throw new UsageError(`shard size ${shardSize} is not a positive whole number of bytes`)
   }
-  if (checkpoint.kind === "file") {
+  if (kind === "file") {
     throw new UsageError("--shard-size SIZE needs a folder: a file in gives a file out", {
       hint: "put the file in a folder of its own and convert the folder",
     })
@@ -140,6 +154,12 @@ function draftStored(tensor: StoredTensor, options: PlanOptions, selection: Sele
   const { name, dtype, shape } = tensor
   const home = tensor.file.name
   const cast = options.castAll && isDenseDtype(dtype) && dtype !== options.to && selection.selected(name)
+  if (isGgmlType(dtype)) {
+    const what = `cannot stay as it is: safetensors files have no ${dtype} tensors`
+    throw new UsageError(tensorLine(tensor.file.path, name, what), {
+      hint: "give it another name in --include or --exclude, or quantize the output again",
+    })
+  }
   return cast
     ? { name, dtype: options.to, shape, origin: { kind: "cast", tensor }, home }
     : { name, dtype, shape, origin: { kind: "copy", tensor }, home }
@@ -183,31 +203,43 @@ function storedBytes(drafts: readonly TensorDraft[]): number {
   return sum([...new Set(drafts.flatMap(storedOf))].map((tensor) => tensor.size))
 }
 
-function draftShards(checkpoint: Checkpoint, drafts: readonly TensorDraft[], options: PlanOptions): ShardDraft[] {
+function draftShards(
+  checkpoint: Checkpoint,
+  drafts: readonly TensorDraft[],
+  options: PlanOptions,
+  kind: Plan["kind"],
+): ShardDraft[] {
   const inputs = checkpoint.shards.map((shard) => ({
     name: shard.file.name,
     metadata: new Map([...shard.metadata, ["format", "pt"]]),
   }))
-  if (options.shardSize === "keep" || checkpoint.kind === "file") return keepShards(drafts, inputs)
+  const isGguf = checkpoint.gguf !== undefined
+  if (isGguf && options.shardSize === "keep" && kind === "folder") return renameShards(keepShards(drafts, inputs))
+  if (!isGguf && (options.shardSize === "keep" || kind === "file")) return keepShards(drafts, inputs)
   // Of metadata that the input's shards give differently the first shard's counts.
   const metadata = new Map(inputs.toReversed().flatMap((input) => [...input.metadata]))
   const base = indexBase(checkpoint.index)
-  const size = options.shardSize === "single" ? Number.POSITIVE_INFINITY : options.shardSize
+  const size = typeof options.shardSize === "number" ? options.shardSize : Number.POSITIVE_INFINITY
   return splitShards(drafts, size, base, metadata)
 }
 
 function planIndex(checkpoint: Checkpoint, shards: readonly OutputShard[], options: PlanOptions): Plan["index"] {
   // Loaders that find one file need no index; one that was there is kept with the shards that it named.
-  const wanted = options.shardSize === "keep" ? checkpoint.index !== undefined : shards.length > 1
+  const keeps = options.shardSize === "keep" && checkpoint.gguf === undefined
+  const wanted = keeps ? checkpoint.index !== undefined : shards.length > 1
   return wanted ? buildIndex(checkpoint.index, shards) : undefined
 }
 
 function planSideFiles(checkpoint: Checkpoint, selection: Selection): Plan["sideFiles"] {
-  if (checkpoint.kind === "file") return []
   const keepQuantization = selection.kept.length > 0
   return checkpoint.sideFiles.filter(
     (file) => !file.name.startsWith(RESERVED_PREFIX) && (!file.quantization || keepQuantization),
   )
+}
+
+/** What a GGUF file knows beyond its tensors: tokenizer, template, hyperparameters. */
+function planTextFiles({ gguf }: Checkpoint): Plan["textFiles"] {
+  return gguf === undefined ? [] : [{ name: "gguf-metadata.json", text: metadataJson(gguf) }]
 }
 
 function planConfig(
@@ -216,8 +248,8 @@ function planConfig(
   selection: Selection,
   changesDtypes: boolean,
 ): string | undefined {
-  const { kind, config, configText } = checkpoint
-  if (kind === "file" || config === undefined || configText === undefined) return undefined
+  const { config, configText } = checkpoint
+  if (config === undefined || configText === undefined) return undefined
   const changes = {
     dtype: changesDtypes ? options.to : undefined,
     keepQuantization: selection.kept.length > 0,

@@ -68,6 +68,7 @@ export function summarizePlan(plan: Plan, facts: PlanFacts = {}): PlanSummary {
 export function outputNames(plan: Plan): string[] {
   return [
     ...plan.sideFiles.map((file) => file.name),
+    ...plan.textFiles.map((file) => file.name),
     ...(plan.config === undefined ? [] : ["config.json"]),
     ...plan.shards.map((shard) => shard.name),
     ...(plan.index === undefined ? [] : [plan.index.name]),

@@ -180,11 +180,10 @@ function weightWork(
 
 /** A stored tensor as one long row: of bytes that are copied, or of elements that are cast. */
 function plainWork(stored: StoredTensor, tensor: OutputTensor, files: ReadonlyMap<SourceFile, number>): Work {
-  const cast = tensor.origin.kind === "cast"
-  const unit = cast ? DTYPE_BITS[stored.dtype] / 8 : 1
-  const [codec, dtype]: [CodecName, DtypeName] = cast
-    ? [denseName(stored.dtype), denseName(tensor.dtype)]
-    : ["copy", "bytes"]
+  const cast = tensor.origin.kind === "cast" ? requireDense(stored.dtype) : undefined
+  const unit = cast === undefined ? 1 : DTYPE_BITS[cast] / 8
+  const [codec, dtype]: [CodecName, DtypeName] =
+    cast === undefined ? ["copy", "bytes"] : [DENSE[cast], denseName(tensor.dtype)]
   return {
     codec: Codec[codec],
     dtype: DtypeNumber[dtype],
@@ -212,6 +211,10 @@ function plainWork(stored: StoredTensor, tensor: OutputTensor, files: ReadonlyMa
 }
 
 function denseName(dtype: Dtype): "f32" | "f16" | "bf16" {
+  return DENSE[requireDense(dtype)]
+}
+
+function requireDense(dtype: Dtype): DenseDtype {
   if (!isDenseDtype(dtype)) throw new Error(`${dtype} is not a dense dtype`)
-  return DENSE[dtype]
+  return dtype
 }

@@ -6,7 +6,8 @@ import { compareUtf8 } from "./order.ts"
 import type { OutputShard, Plan } from "./plan.ts"
 
 const SUFFIX = ".safetensors.index.json"
-const DEFAULT_BASE = "model"
+/** What the shards of a model are called where the input says nothing. */
+export const DEFAULT_BASE = "model"
 
 /** What new shards are called before `-00001-of-…`: the start of the input's index name, or "model". */
 export function indexBase(index: CheckpointIndex | undefined): string {

@@ -1,7 +1,7 @@
 /**
  * The orders of tensors in output files. Both depend on names and dtypes alone, never on where the input keeps them.
  */
-import type { Dtype } from "../containers/dtype.ts"
+import type { SafetensorsDtype } from "../containers/dtype.ts"
 
 /**
  * Dtypes in the order in which the reference writer (huggingface/safetensors 0.8.0, `serialize`) lays tensors out: by
@@ -31,13 +31,13 @@ const DTYPE_ORDER = [
   "F6_E2M3",
   "F4",
   "BOOL",
-] as const satisfies readonly Dtype[]
+] as const satisfies readonly SafetensorsDtype[]
 
-const RANK: ReadonlyMap<Dtype, number> = new Map(DTYPE_ORDER.map((dtype, rank) => [dtype, rank]))
+const RANK: ReadonlyMap<SafetensorsDtype, number> = new Map(DTYPE_ORDER.map((dtype, rank) => [dtype, rank]))
 
 interface Named {
   readonly name: string
-  readonly dtype: Dtype
+  readonly dtype: SafetensorsDtype
 }
 
 /** The order within a file: dtype, then the bytes of the name in UTF-8. */

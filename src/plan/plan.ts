@@ -1,7 +1,7 @@
 /** The plan of a conversion: a pure value that says everything about the output before a byte of it is written. */
 import type { Checkpoint } from "../checkpoint/checkpoint.ts"
 import type { StoredTensor } from "../containers/container.ts"
-import type { DenseDtype, Dtype } from "../containers/dtype.ts"
+import type { DenseDtype, SafetensorsDtype } from "../containers/dtype.ts"
 import type { Inventory, Weight } from "../schemes/scheme.ts"
 
 export interface PlanOptions {
@@ -15,12 +15,14 @@ export interface PlanOptions {
   readonly exclude: readonly string[]
   /** Bytes of tensors per shard, one file, or the shards of the input. */
   readonly shardSize: number | "keep" | "single"
+  /** What is written; auto: a file for a file, a folder for a folder, and a folder for GGUF, which can be either. */
+  readonly kind: "auto" | "file" | "folder"
 }
 
 /** One tensor of the output. */
 export interface OutputTensor {
   readonly name: string
-  readonly dtype: Dtype
+  readonly dtype: SafetensorsDtype
   readonly shape: readonly number[]
   /** Bytes from the start of the shard's file. */
   readonly offset: number
@@ -43,6 +45,12 @@ export interface OutputShard {
   readonly size: number
 }
 
+/** A small file of the output. */
+export interface TextFile {
+  readonly name: string
+  readonly text: string
+}
+
 export interface Plan {
   readonly checkpoint: Checkpoint
   readonly inventory: Inventory
@@ -52,7 +60,9 @@ export interface Plan {
   /** Text of config.json without the quantization; undefined where the input has none. */
   readonly config: string | undefined
   /** Name and text of the index; undefined where there is none to write. */
-  readonly index: { readonly name: string; readonly text: string } | undefined
+  readonly index: TextFile | undefined
+  /** Other files that the plan has the text of. */
+  readonly textFiles: readonly TextFile[]
   /** Files copied as they are. */
   readonly sideFiles: Checkpoint["sideFiles"]
   /** Weights that are decoded. */

@@ -1,6 +1,7 @@
 /** How the tensors of an output are dealt out to files, and where each lies in its file. */
 import { tensorBytes } from "../containers/dtype.ts"
 import { encodeHeader } from "../containers/safetensors.ts"
+import { DEFAULT_BASE } from "./index-file.ts"
 import { compareInFile, sortNaturally } from "./order.ts"
 import type { OutputShard, OutputTensor } from "./plan.ts"
 
@@ -25,6 +26,11 @@ export function keepShards(
   const shards = inputs.map((input) => ({ ...input, tensors: byHome.get(input.name) ?? [] }))
   const filled = shards.filter((shard) => shard.tensors.length > 0)
   return filled.length > 0 ? filled : shards.slice(0, 1)
+}
+
+/** The same shards under the names that the Hub gives: those of the input are of another format. */
+export function renameShards(shards: readonly ShardDraft[]): ShardDraft[] {
+  return shards.map((shard, i) => ({ ...shard, name: shardName(DEFAULT_BASE, i + 1, shards.length) }))
 }
 
 /**

@@ -7,13 +7,14 @@ import type { StoredTensor } from "../containers/container.ts"
 import { escapeText, quote, tensorFault, tensorLine } from "../containers/quote.ts"
 import { UnsupportedError } from "../errors.ts"
 import { DENSE_ROW } from "./dense.ts"
+import { ggufSchemes } from "./gguf.ts"
 import { isRuntimeTensor, knownFormat, loosePart, mayBeCodes } from "./known.ts"
 import { mxfp4CompressedTensors } from "./mxfp4-compressed-tensors.ts"
 import { mxfp4GptOss } from "./mxfp4-gpt-oss.ts"
 import { type FormatRow, type Inventory, type MatchContext, type Scheme, SHARD_HINT, type Weight } from "./scheme.ts"
 
 /** Asked in this order, after those whose quantization is declared. */
-export const schemes = [mxfp4GptOss, mxfp4CompressedTensors] as const satisfies readonly Scheme[]
+export const schemes: readonly Scheme[] = [mxfp4GptOss, mxfp4CompressedTensors, ...ggufSchemes]
 
 /** The rows of `dequantizer formats`. */
 export const formatRows: readonly ({ readonly name: string } & FormatRow)[] = [
@@ -35,7 +36,8 @@ export function takeInventory(checkpoint: Checkpoint): Inventory {
   const weights = findWeights(asked, context)
   const claimed = new Set(weights.flatMap((weight) => weight.sources.map((source) => source.tensor)))
   const rest = [...checkpoint.tensors.values()].filter((tensor) => !claimed.has(tensor))
-  refuseQuantized(rest, asked, context)
+  // In GGUF the type of a tensor says what it is, whatever its name: what is left is dense.
+  if (checkpoint.gguf === undefined) refuseQuantized(rest, asked, context)
 
   const dropped = weights.length > 0 ? rest.filter(isRuntimeTensor) : []
   const drop = new Set(dropped)

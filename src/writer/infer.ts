@@ -47,7 +47,8 @@ function candidateFor(
   layout: PlanOptions["layout"],
 ): { plan: Plan; differences: string[] } | undefined {
   try {
-    const settings = { layout, shardSize: "keep" } as const
+    const kind = source.gguf === undefined ? "auto" : output.kind
+    const settings = { layout, shardSize: "keep", kind } as const
     const plan = planConversion(source, { ...settings, ...readOptions(planConversion(source, settings), output) })
     return { plan, differences: compareTensors(plan, output) }
   } catch (error) {

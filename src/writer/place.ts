@@ -85,7 +85,12 @@ async function realParent(named: string): Promise<string> {
 async function refuseInput(plan: Plan, place: OutputPlace): Promise<void> {
   const { checkpoint } = plan
   const shown = escapeText(place.path)
-  if (plan.kind === "folder") {
+  if (plan.kind === "folder" && checkpoint.kind === "file") {
+    if ((await identity(place.path)) === (await identity(checkpoint.folder))) {
+      throw new RefusedError(`${shown}: the output is the folder of the input`, { hint: "name a folder in it" })
+    }
+  }
+  if (checkpoint.kind === "folder") {
     const input = await identity(checkpoint.folder)
     for (const folder of ancestors(place.path)) {
       if ((await identity(folder)) !== input) continue

@@ -145,6 +145,7 @@ async function stageSmallFiles(plan: Plan, place: OutputPlace, options: RunOptio
   }
   advance(0)
   for (const file of plan.sideFiles) await copySideFile(file, path(file.name), advance)
+  for (const file of plan.textFiles) await writeText(path(file.name), file.text)
   if (plan.config !== undefined) await writeText(path("config.json"), plan.config)
   if (plan.index !== undefined) await writeText(path(plan.index.name), plan.index.text)
 }

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test"
 import { closeSync, ftruncateSync, openSync, writeSync } from "node:fs"
 import type { ContainerFile, SourceFile } from "../../src/containers/container.ts"
-import { DTYPE_BITS, type Dtype, tensorBytes } from "../../src/containers/dtype.ts"
+import { DTYPE_BITS, type SafetensorsDtype, tensorBytes } from "../../src/containers/dtype.ts"
 import {
   encodeHeader,
   HEADER_SIZE_MAX,
@@ -14,7 +14,7 @@ import {
 import { DequantizerError, RefusedError } from "../../src/errors.ts"
 import { randomWords, temporaryFolder } from "../support/checkpoints.ts"
 
-const DTYPES = Object.keys(DTYPE_BITS) as Dtype[]
+const DTYPES = Object.keys(DTYPE_BITS) as SafetensorsDtype[]
 const NAME_PIECES = [
   "model",
   ".",

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test"
 import { openCheckpoint } from "../../src/checkpoint/open.ts"
-import type { Dtype } from "../../src/containers/dtype.ts"
+import type { SafetensorsDtype } from "../../src/containers/dtype.ts"
 import { RefusedError } from "../../src/errors.ts"
 import * as abi from "../../src/native/abi.gen.ts"
 import { readStruct, viewOf } from "../../src/native/struct.ts"
@@ -90,8 +90,18 @@ test("the summary in lines", async () => {
 
 test("tensors in a file have the order of the reference writer", () => {
   // Order of `safetensors.serialize` 0.8.0 for one tensor of each dtype, read off its output.
-  const order: Dtype[] = ["U64", "I64", "F64", "C64", "F32", "U32", "I32", "BF16", "F16", "U16", "I16"]
-  const bytes: Dtype[] = ["F8_E5M2FNUZ", "F8_E4M3FNUZ", "F8_E8M0", "F8_E4M3", "F8_E5M2", "I8", "U8", "F4", "BOOL"]
+  const order: SafetensorsDtype[] = ["U64", "I64", "F64", "C64", "F32", "U32", "I32", "BF16", "F16", "U16", "I16"]
+  const bytes: SafetensorsDtype[] = [
+    "F8_E5M2FNUZ",
+    "F8_E4M3FNUZ",
+    "F8_E8M0",
+    "F8_E4M3",
+    "F8_E5M2",
+    "I8",
+    "U8",
+    "F4",
+    "BOOL",
+  ]
   const tensors = [...order, ...bytes].flatMap((dtype) =>
     ["B", "a", "\x7f", "é", "\uffff", "😀"].map((name) => ({ name, dtype })),
   )

@@ -184,7 +184,12 @@ const magic = (name: string, says: RegExp, start: (string | number[])[], exitCod
   file(name, says, () => raw(...start, [...new Uint8Array(64)]), exitCode)
 
 const others: readonly BrokenInput[] = [
-  magic("GGUF", /GGUF file is not supported/, ["GGUF", [3, 0, 0, 0]]),
+  file(
+    "GGUF magic",
+    /number of tensors is more than the file has room for/,
+    () => raw("GGUF", [3, 0, 0, 0], [...new Uint8Array(64).fill(255)]),
+    3,
+  ),
   magic("PyTorch ZIP", /PyTorch file/, ["PK", [3, 4, 0, 0, 8, 8]]),
   magic("pickle", /Python pickle/, [[0x80, 2, 0x8a, 10]]),
   magic("NumPy array", /NumPy array/, [[0x93], "NUMPY", [1, 0]]),

@@ -223,7 +223,8 @@ const contents: readonly BrokenInput[] = [
   holding("empty", /holds no \.safetensors file/, {}, 3),
   holding("config.json alone", /holds no \.safetensors file/, { "config.json": "{}" }, 3),
   holding("PyTorch files alone", /PyTorch pickle is not supported/, { "pytorch_model.bin": "x", "config.json": "{}" }),
-  holding("GGUF files alone", /GGUF is not supported/, { "model-Q4_K_M.gguf": "GGUF" }),
+  holding("GGUF file cut off", /not a GGUF file \(expected at least 24 bytes/, { "model-Q4_K_M.gguf": "GGUF" }, 3),
+  holding("two GGUF files", /holds several GGUF files/, { "a.gguf": "GGUF", "b.gguf": "GGUF" }, 2),
   holding("ONNX files alone", /ONNX is not supported/, { "model.onnx": "x" }),
   holding(
     "two indexes",

@@ -4,6 +4,7 @@
  */
 import { brokenFiles } from "./broken-files.ts"
 import { brokenFolders } from "./broken-folders.ts"
+import { brokenGguf } from "./broken-gguf.ts"
 import { brokenWeights } from "./broken-weights.ts"
 
 export interface BrokenInput {
@@ -16,4 +17,4 @@ export interface BrokenInput {
   readonly build: (folder: string) => string
 }
 
-export const brokenInputs: readonly BrokenInput[] = [...brokenFiles, ...brokenFolders, ...brokenWeights]
+export const brokenInputs: readonly BrokenInput[] = [...brokenFiles, ...brokenFolders, ...brokenWeights, ...brokenGguf]
