@@ -2,12 +2,14 @@
 //!
 //!     source 0, codes:  16 bytes for 32 columns   [c1 c0] [c3 c2] … [c31 c30]   low nibble first
 //!     source 1, scales:  1 byte for 32 columns    e, meaning 2^(e - 127)
+//!     parameter 0:       what e = 255 does, which OCP keeps for NaN: see `LastScale`
 //!
 //! A value depends on one code and one scale only. So there is a table of the 16 results for each
 //! of the 256 scales, rounded when this file is compiled: the exponents at which bf16 or f16 lose
 //! bits, overflow or are NaN cost nothing, and a block is one load of its table and a lookup of 32
 //! nibbles. A model uses a dozen of the tables' 256 rows.
 const std = @import("std");
+const abi = @import("../abi.zig");
 const float = @import("../core/float.zig");
 const table = @import("../table.zig");
 const vector = @import("../core/vector.zig");
@@ -22,8 +24,18 @@ const block_columns = 32;
 /// Bytes of the codes of a block.
 const block_bytes = 16;
 
+/// The scale 255, by the library that defines the dialect.
+const LastScale = enum(u32) {
+    /// 2^128, applied to the exponent of the code: `torch.ldexp`, the recipe of gpt-oss and
+    /// transformers. Codes 0, 1, 8 and 9 stay finite.
+    power = 0,
+    /// ∞, a factor: compressed-tensors. Codes 0 and 8 give NaN.
+    infinite = 1,
+};
+
 pub fn check(geometry: Geometry) bool {
-    if (geometry.sources.len != 2 or !geometry.parametersEnd(0)) return false;
+    if (geometry.sources.len != 2 or !geometry.parametersEnd(1)) return false;
+    if (geometry.parameters[0] > @intFromEnum(LastScale.infinite)) return false;
     const codes = geometry.sources[0];
     const scales = geometry.sources[1];
     if (codes.rows_per_line != 1 or scales.rows_per_line != 1) return false;
@@ -43,6 +55,14 @@ pub const samples = [_]Sample{
         .{ .unit_columns = 2, .unit_bytes = 1 },
         .{ .unit_columns = block_columns, .unit_bytes = 1 },
     } },
+    .{ .name = "infinite scales", .column_align = block_columns, .parameters = blk: {
+        var parameters: [abi.parameter_count_max]u32 = @splat(0);
+        parameters[0] = @intFromEnum(LastScale.infinite);
+        break :blk parameters;
+    }, .sources = &.{
+        .{ .unit_columns = block_columns, .unit_bytes = block_bytes },
+        .{ .unit_columns = block_columns, .unit_bytes = 1, .alphabet = &.{ 120, 254, 255 } },
+    } },
     .{ .name = "ordinary scales", .column_align = block_columns, .sources = &.{
         .{ .unit_columns = block_columns, .unit_bytes = block_bytes },
         .{ .unit_columns = block_columns, .unit_bytes = 1, .alphabet = &.{ 110, 117, 120, 127 } },
@@ -52,13 +72,21 @@ pub const samples = [_]Sample{
 pub fn value(tile: *const Tile, row: u64, column: u64) f32 {
     const byte = tile.line(0, row)[column / 2];
     const code = if (column % 2 == 0) byte & 15 else byte >> 4;
-    return valueOf(code, tile.line(1, row)[column / block_columns]);
+    return valueOf(code, tile.line(1, row)[column / block_columns], lastScale(tile));
 }
 
-/// E2M1 times E8M0: exact in f32 but for overflow, and never below 2^-128 but for zero. Scale 255
-/// makes NaN of zero.
-fn valueOf(code: u8, scale: u8) f32 {
-    return float.product(float.e2m1[code], float.f32FromE8m0(scale));
+fn lastScale(tile: *const Tile) LastScale {
+    return @enumFromInt(tile.parameters[0]);
+}
+
+/// E2M1 times E8M0: exact in f32 but for overflow, and never below 2^-128 but for zero.
+fn valueOf(code: u8, scale: u8, last_scale: LastScale) f32 {
+    if (scale < 255) return float.e2m1[code] * float.f32FromE8m0(scale);
+    return switch (last_scale) {
+        // In two steps, since 2^128 itself is no f32.
+        .power => 2 * float.e2m1[code] * 0x1p127,
+        .infinite => float.product(float.e2m1[code], float.inf),
+    };
 }
 
 pub fn decode(comptime target: Target, tile: *const Tile) u64 {
@@ -67,6 +95,7 @@ pub fn decode(comptime target: Target, tile: *const Tile) u64 {
     const block_count = std.math.divCeil(u64, tile.column_count, block_columns) catch unreachable;
     const codes_ahead = vector.prefetchDistance(block_count * block_bytes, tile.strides[0]);
     const scales_ahead = vector.prefetchDistance(block_count * block_bytes, tile.strides[1]);
+    const last_scale = lastScale(tile);
     var non_finite_count: u64 = 0;
     for (0..tile.row_count) |row| {
         const codes = tile.line(0, row) + block_first * block_bytes;
@@ -76,7 +105,7 @@ pub fn decode(comptime target: Target, tile: *const Tile) u64 {
         const may_overflow = vector.anyAtLeast(scales[0..block_count], firstNonFiniteScale(target));
         switch (may_overflow) {
             inline else => |counts| non_finite_count +=
-                decodeRow(target, counts, codes, codes_ahead, scales, to, tile.column_count),
+                decodeRow(target, counts, last_scale, codes, codes_ahead, scales, to, tile.column_count),
         }
     }
     return non_finite_count;
@@ -86,7 +115,7 @@ pub fn decode(comptime target: Target, tile: *const Tile) u64 {
 fn firstNonFiniteScale(comptime target: Target) u8 {
     @setEvalBranchQuota(100_000);
     return comptime for (0..256) |scale| {
-        if (!float.isFinite(target, float.round(target, valueOf(7, scale)))) break scale;
+        if (!float.isFinite(target, float.round(target, valueOf(7, scale, .power)))) break scale;
     } else unreachable;
 }
 
@@ -94,6 +123,7 @@ fn firstNonFiniteScale(comptime target: Target) u8 {
 fn decodeRow(
     comptime target: Target,
     comptime counts: bool,
+    last_scale: LastScale,
     codes: [*]const u8,
     codes_ahead: usize,
     scales: [*]const u8,
@@ -109,13 +139,15 @@ fn decodeRow(
     while (block + blocks_per_line <= whole) : (block += blocks_per_line) {
         vector.prefetch(codes + block * block_bytes + codes_ahead);
         inline for (0..blocks_per_line) |i| {
-            const bits = decodeBlock(target, codes + (block + i) * block_bytes, scales[block + i]);
+            const place = entry(counts, scales[block + i], last_scale);
+            const bits = decodeBlock(target, codes + (block + i) * block_bytes, place);
             vector.store(to + (block + i) * block_columns, bits);
             if (counts) non_finite_count += countNonFinite(target, bits);
         }
     }
     while (block < whole) : (block += 1) {
-        const bits = decodeBlock(target, codes + block * block_bytes, scales[block]);
+        const place = entry(counts, scales[block], last_scale);
+        const bits = decodeBlock(target, codes + block * block_bytes, place);
         vector.store(to + block * block_columns, bits);
         if (counts) non_finite_count += countNonFinite(target, bits);
     }
@@ -123,7 +155,8 @@ fn decodeRow(
     // Only the bytes that hold the rest of the columns are read.
     var last: [block_bytes]u8 = @splat(0);
     for (last[0 .. (rest + 1) / 2], codes + block * block_bytes) |*byte, stored| byte.* = stored;
-    const bits: [block_columns]target.Bits() = decodeBlock(target, &last, scales[block]);
+    const place = entry(counts, scales[block], last_scale);
+    const bits: [block_columns]target.Bits() = decodeBlock(target, &last, place);
     for (to[block * block_columns ..][0..rest], bits[0..rest]) |*element, b| {
         element.* = b;
         if (counts) non_finite_count += @intFromBool(!float.isFinite(target, b));
@@ -131,27 +164,35 @@ fn decodeRow(
     return non_finite_count;
 }
 
+/// The scale's place in the tables. A row whose results are not counted has no scale 255.
+inline fn entry(comptime counts: bool, scale: u8, last_scale: LastScale) usize {
+    if (!counts) return scale;
+    return @as(usize, scale) + @intFromBool(scale == 255 and last_scale == .infinite);
+}
+
 inline fn decodeBlock(
     comptime target: Target,
     codes: [*]const u8,
-    scale: u8,
+    place: usize,
 ) @Vector(block_columns, target.Bits()) {
     return switch (target) {
-        .f16, .bf16 => results(target)[scale].lookup(codes),
+        .f16, .bf16 => results(target)[place].lookup(codes),
         // Every value is a bf16 too: two significant bits, and nothing below 2^-128.
-        .f32 => @bitCast(vector.widen(.bf16, results(.bf16)[scale].lookup(codes))),
+        .f32 => @bitCast(vector.widen(.bf16, results(.bf16)[place].lookup(codes))),
     };
 }
 
-/// The results of all codes, for each scale.
-fn results(comptime target: Target) *const [256]vector.NibbleTable {
+/// The results of all codes for each scale, with another one for an infinite scale 255 at the end.
+fn results(comptime target: Target) *const [257]vector.NibbleTable {
     const tables = comptime blk: {
         @setEvalBranchQuota(1_000_000);
-        var tables: [256]vector.NibbleTable = undefined;
-        for (&tables, 0..) |*entry, scale| {
+        var tables: [257]vector.NibbleTable = undefined;
+        for (&tables, 0..) |*row, place| {
+            const last_scale: LastScale = if (place > 255) .infinite else .power;
             var bits: [16]u16 = undefined;
-            for (&bits, 0..) |*b, code| b.* = float.round(target, valueOf(code, scale));
-            entry.* = .init(bits);
+            for (&bits, 0..) |*b, code|
+                b.* = float.round(target, valueOf(code, @min(place, 255), last_scale));
+            row.* = .init(bits);
         }
         break :blk tables;
     };

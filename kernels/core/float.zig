@@ -99,8 +99,8 @@ pub inline fn f32FromF16(bits: u16) f32 {
     return @bitCast(sign | @as(u32, @bitCast(exact)));
 }
 
-/// The scale 2^(e - 127) of the OCP Microscaling formats (MX v1.0, 5.4.1). 255 is +∞ here as it is
-/// for `torch.ldexp`, the reference of gpt-oss and transformers, where OCP has NaN.
+/// The scale 2^(e - 127) of the OCP Microscaling formats (MX v1.0, 5.4.1) as an f32 factor. 2^128 is
+/// beyond f32, so 255 is +∞ here, where OCP has NaN; dialects that treat it otherwise do so themselves.
 pub inline fn f32FromE8m0(e: u8) f32 {
     return @bitCast(if (e == 0) @as(u32, 0x0040_0000) else @as(u32, e) << 23);
 }

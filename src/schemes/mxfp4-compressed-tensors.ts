@@ -89,7 +89,15 @@ function match(codes: StoredTensor, context: MatchContext): Weight | undefined {
   }
   const grid = [...codes.shape.slice(0, -1), bytes / MXFP4_GROUP_BYTES]
   requireShape(scales, "MXFP4 scales", grid)
-  return mxfp4Weight({ name: `${module}.weight`, scheme: NAME, orientation: "as-stored", codes, scales, grid })
+  return mxfp4Weight({
+    name: `${module}.weight`,
+    scheme: NAME,
+    orientation: "as-stored",
+    lastScale: "infinite",
+    codes,
+    scales,
+    grid,
+  })
 }
 
 /**

@@ -73,7 +73,15 @@ function match(codes: StoredTensor, context: MatchContext): Weight | undefined {
   const grid = codes.shape.slice(0, -1)
   requireShape(scales, "MXFP4 scales", grid)
   const hf = hfForm(name)
-  const weight = { name, scheme: NAME, orientation: naming.orientation, codes, scales, grid }
+  const weight = {
+    name,
+    scheme: NAME,
+    orientation: naming.orientation,
+    codes,
+    scales,
+    grid,
+    lastScale: "power",
+  } as const
   return mxfp4Weight(hf === undefined ? weight : { ...weight, hf })
 }
 

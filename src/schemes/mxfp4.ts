@@ -16,16 +16,24 @@ export const MXFP4_GROUP_BYTES = 16
 /** E8M0 scales are stored as plain bytes by most writers and under their own dtype by some. */
 export const E8M0_DTYPES: readonly Dtype[] = ["U8", "F8_E8M0"]
 
+/**
+ * What the scale byte 255 does, which OCP keeps for NaN; the parameter of the codec. "power": the factor 2^128
+ * (torch.ldexp, the recipe of gpt-oss and transformers). "infinite": the factor ∞ (compressed-tensors).
+ */
+const LAST_SCALE = { power: 0, infinite: 1 } as const
+
 export interface Mxfp4Parts extends Pick<Weight, "name" | "scheme" | "orientation"> {
   readonly codes: StoredTensor
   readonly scales: StoredTensor
   /** [batch…, rows, groups]; `codes` holds 16 bytes and `scales` one for each element of it. */
   readonly grid: readonly number[]
+  readonly lastScale: keyof typeof LAST_SCALE
   readonly hf?: Weight["hf"]
 }
 
 /** The weight; its dense shape is [batch…, rows, groups · 32]. Throws MalformedError where it has no values. */
-export function mxfp4Weight({ name, scheme, orientation, codes, scales, grid, hf }: Mxfp4Parts): Weight {
+export function mxfp4Weight(parts: Mxfp4Parts): Weight {
+  const { name, scheme, orientation, codes, scales, grid, lastScale, hf } = parts
   const rows = grid.at(-2)
   const groups = grid.at(-1)
   const leading = grid.slice(0, -2)
@@ -54,7 +62,7 @@ export function mxfp4Weight({ name, scheme, orientation, codes, scales, grid, hf
     columns,
     rowAlign: 1,
     columnAlign: MXFP4_GROUP,
-    parameters: [],
+    parameters: [LAST_SCALE[lastScale]],
     shape: [...leading, rows, columns],
     orientation,
     ...(hf === undefined ? {} : { hf }),

@@ -10,7 +10,7 @@ export function mxfp4Value(codes: Uint8Array, scales: Uint8Array, index: number)
   const byte = codes[index >> 1]!
   const code = index % 2 === 0 ? byte & 15 : byte >> 4
   const scale = scales[Math.floor(index / 32)]!
-  return scale === 255 ? Number.NaN : E2M1[code]! * 2 ** (scale - 127)
+  return E2M1[code]! * 2 ** (scale - 127)
 }
 
 /** Bits of `value`, rounded to nearest, ties to even. Exact for every value that f64 holds. */

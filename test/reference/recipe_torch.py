@@ -1,8 +1,7 @@
 """The same recipe through torch, in the steps of gpt-oss's own loader: table look-up in bfloat16, then torch.ldexp.
 
 torch computed ldexp(x, n) as x * 2^n (pytorch/pytorch#133265) until it began to scale the exponent itself. For MXFP4
-the two differ for e = 255 only: there today's torch gives 2^128 times the code, finite for codes 0, 1, 8 and 9,
-where the factor 2^128 was infinite.
+the two differ for e = 255 only, where the old factor 2^128 was infinite.
 """
 
 import numpy as np

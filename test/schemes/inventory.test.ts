@@ -60,7 +60,7 @@ describe("MXFP4 of gpt-oss", () => {
       columns: 64,
       rowAlign: 1,
       columnAlign: 32,
-      parameters: [],
+      parameters: [0],
       shape: [3, 192, 64],
       orientation: "transposed",
       sources: [

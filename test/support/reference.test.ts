@@ -5,8 +5,8 @@ import { describe, expect, test } from "bun:test"
 import { randomWords } from "./checkpoints.ts"
 import { bitsOf, decodeMxfp4, elementBits, numberOf, transpose } from "./reference.ts"
 
-function block(byte: number, exponent: number): number[] {
-  return decodeMxfp4(new Uint8Array(16).fill(byte), new Uint8Array([exponent])).slice(0, 2)
+function block(byte: number, exponent: number, roundedScale = false): number[] {
+  return decodeMxfp4(new Uint8Array(16).fill(byte), new Uint8Array([exponent]), roundedScale).slice(0, 2)
 }
 
 test("MXFP4 examples", () => {
@@ -14,7 +14,9 @@ test("MXFP4 examples", () => {
   expect(block(0x21, 0x80)).toEqual([1, 2])
   expect(block(0xf9, 0x7e)).toEqual([-0.25, -3])
   expect(block(0x81, 0)).toEqual([2 ** -128, -0])
-  expect(block(0x70, 255)).toEqual([Number.NaN, Number.POSITIVE_INFINITY])
+  expect(block(0x80, 255)).toEqual([0, -0])
+  expect(block(0xf1, 255)).toEqual([2 ** 127, Number.NEGATIVE_INFINITY])
+  expect(block(0x70, 255, true)).toEqual([Number.NaN, Number.POSITIVE_INFINITY])
   expect(block(0xf6, 254)).toEqual([Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY])
 })
 

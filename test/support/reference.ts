@@ -10,17 +10,20 @@ export type Dense = "BF16" | "F16" | "F32"
 /** E2M1: a sign, and eight magnitudes. Code 8 is -0. */
 const E2M1 = [0, 0.5, 1, 1.5, 2, 3, 4, 6, -0, -0.5, -1, -1.5, -2, -3, -4, -6]
 
-/** The E8M0 scale as a single: 2^(e - 127), which for e = 255 is beyond the largest one. */
-function scaleOf(exponent: number): number {
-  return Math.fround(2 ** (exponent - 127))
+/**
+ * E2M1 times the E8M0 scale 2^(e - 127), in f32. compressed-tensors rounds the scale first: for e = 255 it is infinite.
+ */
+function product(code: number, exponent: number, roundedScale: boolean): number {
+  const scale = 2 ** (exponent - 127)
+  return Math.fround(E2M1[code]! * (roundedScale ? Math.fround(scale) : scale))
 }
 
 /** Values of codes [.., G, 16] under scales [.., G], in order; the low nibble comes first. */
-export function decodeMxfp4(codes: Uint8Array, scales: Uint8Array): number[] {
+export function decodeMxfp4(codes: Uint8Array, scales: Uint8Array, roundedScale = false): number[] {
   const values: number[] = []
   for (const [block, exponent] of scales.entries()) {
     for (const byte of codes.subarray(block * 16, block * 16 + 16)) {
-      for (const code of [byte % 16, Math.floor(byte / 16)]) values.push(Math.fround(E2M1[code]! * scaleOf(exponent)))
+      for (const code of [byte % 16, Math.floor(byte / 16)]) values.push(product(code, exponent, roundedScale))
     }
   }
   return values
@@ -135,11 +138,11 @@ export interface ReferenceOptions {
   readonly raw?: boolean
 }
 
-/** Suffixes of codes and scales, and whether the dense tensor is transposed. */
+/** Suffixes of codes and scales, whether the dense tensor is transposed, and whether the scale is rounded to f32. */
 const NAMINGS = [
-  { codes: ".blocks", scales: ".scales", rename: "", transposed: false },
-  { codes: "_blocks", scales: "_scales", rename: "", transposed: true },
-  { codes: ".weight_packed", scales: ".weight_scale", rename: ".weight", transposed: false },
+  { codes: ".blocks", scales: ".scales", rename: "", transposed: false, roundedScale: false },
+  { codes: "_blocks", scales: "_scales", rename: "", transposed: true, roundedScale: false },
+  { codes: ".weight_packed", scales: ".weight_scale", rename: ".weight", transposed: false, roundedScale: true },
 ] as const
 
 /** The output of a conversion, tensor by tensor. */
@@ -156,7 +159,8 @@ export function expectedOutput(tensors: readonly TensorInput[], options: Referen
     const stem = tensor.name.slice(0, -naming.codes.length)
     const scales = byName.get(stem + naming.scales)!
     const transposed = naming.transposed && options.raw !== true
-    output.set(stem + naming.rename, expectedWeight(tensor, scales, transposed, options.to))
+    const values = decodeMxfp4(tensor.bytes, scales.bytes, naming.roundedScale)
+    output.set(stem + naming.rename, expectedWeight(values, scales.shape, transposed, options.to))
   }
   return output
 }
@@ -167,11 +171,11 @@ function expectedPlain({ dtype, shape, bytes }: TensorInput, { castAll, to }: Re
   return { dtype: to, shape, content: { values: elementBits(bytes, from).map((bits) => numberOf(bits, from)) } }
 }
 
-function expectedWeight(codes: TensorInput, scales: TensorInput, transposed: boolean, to: Dense): Expected {
-  const leading = scales.shape.slice(0, -2)
-  const rows = scales.shape.at(-2)!
-  const columns = scales.shape.at(-1)! * 32
-  const values = decodeMxfp4(codes.bytes, scales.bytes)
+/** `grid`: the shape of the scales, [.., rows, groups]. */
+function expectedWeight(values: number[], grid: readonly number[], transposed: boolean, to: Dense): Expected {
+  const leading = grid.slice(0, -2)
+  const rows = grid.at(-2)!
+  const columns = grid.at(-1)! * 32
   return transposed
     ? { dtype: to, shape: [...leading, columns, rows], content: { values: transpose(values, rows, columns) } }
     : { dtype: to, shape: [...leading, rows, columns], content: { values } }

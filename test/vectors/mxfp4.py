@@ -20,12 +20,12 @@ import vector
 SEED = 20250805
 LIBRARIES = ("numpy", "ml_dtypes", "torch", "transformers", "compressed-tensors", "gguf")
 DIFFERENCES = {
-    "rule": "e = 255 is the infinite float32 power 2^128: codes 0 and 8 are NaN, the others infinite; code 8 is -0",
-    "torch, transformers": "torch 2.15's ldexp scales the exponent: e = 255 gives code * 2^128, finite for codes "
-    "0, 1, 8, 9; older versions multiplied by 2^128 = inf, which is the rule above",
-    "compressed-tensors": "as the rule, for e = 255 too",
+    "rule": "e = 255 is 2^128: codes 0 and 8 are zeros, 1 and 9 are 2^127, the others infinite; code 8 is -0",
+    "torch, transformers": "as the rule with torch 2.15, whose ldexp scales the exponent; older versions multiplied by "
+    "2^128 = inf, which makes codes 0 and 8 NaN and all others infinite",
+    "compressed-tensors": "multiplies by 2^128 = inf, so codes 0 and 8 are NaN: vector mxfp4-infinite, parameter 1",
     "ml_dtypes": "E8M0 255 is NaN, as OCP MX v1.0 has it: all 16 codes are NaN",
-    "gguf": "e = 255 gives code * 2^128, finite for codes 0, 1, 8, 9; code 8 is +0 for every e",
+    "gguf": "as the rule, but code 8 is +0 for every e",
 }
 
 
@@ -74,30 +74,30 @@ def agree(
     assert not different.any(), f"{name}: {different.sum()} elements differ, first at {np.argwhere(different)[0]}"
 
 
-def cross_check(blocks: np.ndarray, scales: np.ndarray, expect: dict) -> None:
+def cross_check(blocks: np.ndarray, scales: np.ndarray, expect: dict, infinite: bool) -> None:
     """`expect`: dtype -> values by the recipe. Fails on the first library that disagrees."""
     f32 = {"ml_dtypes": from_ml_dtypes(blocks, scales), "gguf": from_gguf(blocks, scales)}
     torch_blocks, torch_scales = torch.from_numpy(blocks), torch.from_numpy(scales)
     for dtype, ours in expect.items():
-        for name, values in f32.items():
-            agree(f"{name} {dtype}", ours, recipe.rounded(values, dtype), scales, False, name != "gguf")
+        agree(f"ml_dtypes {dtype}", ours, recipe.rounded(f32["ml_dtypes"], dtype), scales, False, True)
+        agree(f"gguf {dtype}", ours, recipe.rounded(f32["gguf"], dtype), scales, not infinite, False)
         kind = recipe.DENSE[dtype]
         theirs = recipe_torch.mxfp4(torch_blocks, torch_scales, dtype)
-        agree(f"torch {dtype}", ours, recipe_torch.to_numpy(theirs).view(kind), scales, False, True)
+        agree(f"torch {dtype}", ours, recipe_torch.to_numpy(theirs).view(kind), scales, not infinite, True)
         theirs = from_transformers(torch_blocks, torch_scales, recipe_torch.DTYPES[dtype])
-        agree(f"transformers {dtype}", ours, recipe_torch.to_numpy(theirs).view(kind), scales, False, True)
+        agree(f"transformers {dtype}", ours, recipe_torch.to_numpy(theirs).view(kind), scales, not infinite, True)
     theirs = from_compressed_tensors(torch_blocks, torch_scales)
     assert theirs.dtype == torch.bfloat16
     kind = recipe.DENSE["BF16"]
-    agree("compressed-tensors", expect["BF16"], recipe_torch.to_numpy(theirs).view(kind), scales, True, True)
+    agree("compressed-tensors", expect["BF16"], recipe_torch.to_numpy(theirs).view(kind), scales, infinite, True)
 
 
-def make(name: str, blocks: np.ndarray, scales: np.ndarray, data: dict, **more) -> str:
-    """blocks uint8 [rows, G, 16], scales uint8 [rows, G]."""
+def make(name: str, blocks: np.ndarray, scales: np.ndarray, data: dict, infinite: bool = False, **more) -> str:
+    """blocks uint8 [rows, G, 16], scales uint8 [rows, G]. `infinite`: what compressed-tensors does with e = 255."""
     rows, columns = scales.shape[0], scales.shape[1] * 32
-    values = recipe.mxfp4(blocks, scales)
+    values = recipe.mxfp4(blocks, scales, infinite)
     expect = {dtype: recipe.rounded(values, dtype) for dtype in ("BF16", "F16", "F32")}
-    cross_check(blocks, scales, expect)
+    cross_check(blocks, scales, expect, infinite)
     provenance = {
         "made_by": "test/vectors/make.py",
         "tools": vector.tools(*LIBRARIES),
@@ -110,7 +110,8 @@ def make(name: str, blocks: np.ndarray, scales: np.ndarray, data: dict, **more) 
         vector.source("scales", scales, rows, unit_columns=32, unit_bytes=1),
     ]
     bits = {dtype: recipe.canonical(values) for dtype, values in expect.items()}
-    return vector.write(name, "mxfp4", rows, columns, sources, bits, provenance, **more)
+    parameters = [int(infinite)]
+    return vector.write(name, "mxfp4", rows, columns, sources, bits, provenance, parameters=parameters, **more)
 
 
 def exhaustive() -> tuple[np.ndarray, np.ndarray]:
@@ -131,7 +132,8 @@ def random(rows: int, groups: int, generator: np.random.Generator) -> tuple[np.n
 
 def make_all() -> list[str]:
     generator = np.random.default_rng(SEED)
-    made = [make("mxfp4", *exhaustive(), {"kind": "all 16 codes with all 256 scales"})]
+    everything = {"kind": "all 16 codes with all 256 scales"}
+    made = [make("mxfp4", *exhaustive(), everything), make("mxfp4-infinite", *exhaustive(), everything, infinite=True)]
     for rows, groups in ((1, 1), (3, 2), (7, 23), (5, 90)):
         data = {"kind": "random", "generator": "numpy.random.default_rng", "seed": SEED}
         made.append(make(f"mxfp4-{rows}x{groups * 32}", *random(rows, groups, generator), data))
