@@ -66,6 +66,14 @@ pub const Codec = enum(u32) {
     nvfp4_ggml = 27,
     q1_0 = 28,
     q2_0 = 29,
+    /// A byte for each value (OCP FP8; FNUZ: AMD's forms) and a scale for each block of rows and columns; MXFP8 too.
+    fp8_e4m3 = 30,
+    fp8_e5m2 = 31,
+    fp8_e4m3fnuz = 32,
+    fp8_e5m2fnuz = 33,
+    /// OCP MXFP6: four codes in three bytes, E8M0 scale for each 32 columns.
+    mxfp6_e2m3 = 34,
+    mxfp6_e3m2 = 35,
 };
 
 /// What a target element is.

@@ -60,6 +60,12 @@ pub const all = struct {
     pub const nvfp4_ggml = @import("codecs/nvfp4_ggml.zig");
     pub const q1_0 = @import("codecs/q1_0.zig");
     pub const q2_0 = @import("codecs/q2_0.zig");
+    pub const fp8_e4m3 = @import("codecs/fp8_e4m3.zig");
+    pub const fp8_e5m2 = @import("codecs/fp8_e5m2.zig");
+    pub const fp8_e4m3fnuz = @import("codecs/fp8_e4m3fnuz.zig");
+    pub const fp8_e5m2fnuz = @import("codecs/fp8_e5m2fnuz.zig");
+    pub const mxfp6_e2m3 = @import("codecs/mxfp6_e2m3.zig");
+    pub const mxfp6_e3m2 = @import("codecs/mxfp6_e3m2.zig");
 };
 
 comptime {

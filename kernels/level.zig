@@ -57,5 +57,7 @@ test "this level and the scalar code equal the golden vectors" {
 }
 
 test {
+    _ = @import("core/minifloat.zig");
+    _ = @import("testing/minifloat_test.zig");
     _ = @import("testing/vector_test.zig");
 }

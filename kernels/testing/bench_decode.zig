@@ -23,7 +23,15 @@ const strip_rows = 32;
 const strip_stride = tile_columns + 32;
 
 fn lineBytes(source: codecs.SampleSource) usize {
-    return columns / source.unit_columns * source.unit_bytes;
+    if (source.unit_columns == 0)
+        return source.bytes + source.bytes_per_column * columns;
+    return (columns + source.unit_columns - 1) / source.unit_columns * source.unit_bytes;
+}
+
+/// Lines that serve rows 0 … row - 1; a source that belongs to every row has one.
+fn lineCount(source: codecs.SampleSource, rows: usize) usize {
+    if (source.rows_per_line == 0) return 1;
+    return (rows + source.rows_per_line - 1) / source.rows_per_line;
 }
 
 const Options = struct { codec: []const u8 = "", level: []const u8 = "", time_ms: u32 = 40 };
@@ -41,10 +49,21 @@ const Case = struct {
         return if (case.target == .f32) 4 else 2;
     }
 
+    /// Rounded up; a source that belongs to every row counts as a line.
     fn sourceBytesPerRow(case: Case) usize {
         var bytes: usize = 0;
-        for (case.sample.sources) |source| bytes += lineBytes(source);
+        for (case.sample.sources) |source| {
+            const per = @max(1, source.rows_per_line);
+            bytes += (lineBytes(source) + per - 1) / per;
+        }
         return bytes;
+    }
+
+    /// Rows whose sources fit the buffer, with room for the last line of each.
+    fn sourceRows(case: Case) usize {
+        var rest = case.buffers.source.len;
+        for (case.sample.sources) |source| rest -= lineBytes(source);
+        return rest / case.sourceBytesPerRow();
     }
 
     /// Decodes rows row … row + count - 1 to `target`; sources lie one after the other in the
@@ -63,11 +82,12 @@ const Case = struct {
         var base: usize = 0;
         for (case.sample.sources, 0..) |source, i| {
             const line_bytes = lineBytes(source);
-            const offset = base + row / source.rows_per_line * line_bytes;
+            const line = if (source.rows_per_line == 0) 0 else row / source.rows_per_line;
+            const offset = base + line * line_bytes;
             result.rows_per_line[i] = source.rows_per_line;
             result.strides[i] = line_bytes;
             result.sources[i] = case.buffers.source.ptr + offset;
-            base += line_bytes * row_capacity;
+            base += line_bytes * lineCount(source, row_capacity);
         }
         return result;
     }
@@ -115,9 +135,9 @@ fn measure(case: Case, place: Place, order: Order, time_ms: u32) f64 {
     const tile_rows = case.tileRows(order);
     const row_capacity = switch (place) {
         .hot => tile_rows,
-        .streamed => case.buffers.source.len / case.sourceBytesPerRow(),
+        .streamed => case.sourceRows(),
         .memory => @min(
-            case.buffers.source.len / case.sourceBytesPerRow(),
+            case.sourceRows(),
             case.buffers.target.len / (columns * case.elementBytes()),
         ),
     };
@@ -251,11 +271,10 @@ pub fn main() !void {
         .scratch = try allocate(scratch_bytes),
         .strip = try allocate(strip_rows * strip_stride * 4),
     };
-    // Exponents as weights have them: read as E8M0 or as the top byte of a float, the values are
-    // near one.
+    // Read as a small float or as the top byte of a larger one, the values are near one.
     var prng: std.Random.DefaultPrng = .init(1);
     prng.random().bytes(buffers.source);
-    for (buffers.source) |*byte| byte.* = 0x30 | byte.* & 0x4f;
+    for (buffers.source) |*byte| byte.* = 0x30 | byte.* & 0x0f;
     @memset(buffers.target, 0);
 
     var buffer: [4096]u8 = undefined;

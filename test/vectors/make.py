@@ -15,7 +15,14 @@ sys.path.insert(0, str(HERE.parent / "reference"))
 import casts  # noqa: E402
 import ggml  # noqa: E402
 import mxfp4  # noqa: E402
+import scaled  # noqa: E402
 import vector  # noqa: E402
+
+MAKERS = (mxfp4, casts, ggml, scaled)
+
+
+def make_all() -> list[str]:
+    return [name for maker in MAKERS for name in maker.make_all()]
 
 
 def content(path: pathlib.Path) -> dict:
@@ -28,7 +35,7 @@ def content(path: pathlib.Path) -> dict:
 def check() -> None:
     with tempfile.TemporaryDirectory() as folder:
         vector.folder = pathlib.Path(folder)
-        names = mxfp4.make_all() + casts.make_all() + ggml.make_all()
+        names = make_all()
         stored = sorted(path.stem for path in HERE.glob("*.json"))
         if sorted(names) != stored:
             sys.exit(f"the folder holds {stored}, the scripts make {sorted(names)}")
@@ -44,7 +51,7 @@ def main() -> None:
     elif sys.argv[1:]:
         sys.exit(__doc__)
     else:
-        print(f"{len(mxfp4.make_all() + casts.make_all() + ggml.make_all())} vectors written")
+        print(f"{len(make_all())} vectors written")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ for (const vector of vectors) {
       expect(vector.expect[dtype as keyof typeof widths].length).toBe(count * width)
     }
     for (const source of vector.sources) {
-      const lines = source.rows_per_line === 0 ? 1 : vector.rows / source.rows_per_line
+      const lines = source.rows_per_line === 0 ? 1 : Math.ceil(vector.rows / source.rows_per_line)
       expect(source.bytes.length).toBe(source.line_bytes * lines)
       if (source.unit_columns === 0) continue
       expect(source.line_bytes).toBe(Math.ceil(vector.columns / source.unit_columns) * source.unit_bytes)
