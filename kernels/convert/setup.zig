@@ -49,11 +49,8 @@ pub const Setup = struct {
         core_count: u32,
     ) error{ OutOfMemory, MemoryLimit }!Setup {
         var setup: Setup = .{
-            .thread_count = @min(
-                thread_count_max,
-                if (options.thread_count == 0) core_count else options.thread_count,
-            ),
-            .io = if (options.io == .auto) .mmap else options.io,
+            .thread_count = 0,
+            .io = undefined,
             .cuts = try gpa.alloc(tiles.Cut, plan.steps.len),
             .item_begins = &.{},
             .buffers = .{},
@@ -62,28 +59,57 @@ pub const Setup = struct {
         errdefer gpa.free(setup.cuts);
         setup.item_begins = try gpa.alloc(u64, plan.steps.len + 1);
         errdefer gpa.free(setup.item_begins);
+        const wanted = if (options.thread_count == 0) core_count else options.thread_count;
+        const threads = @min(thread_count_max, wanted);
+        switch (options.io) {
+            .mmap, .pread => |io| try setup.fit(plan, options, io, threads),
+            // With a warm page cache reading is a few percent faster than mapping, from a disk they
+            // are alike, and a file that shrinks is told by a short read instead of a signal. Only
+            // a matrix that would have to be gathered from pieces of its lines is better mapped.
+            .auto => {
+                const fits = if (setup.fit(plan, options, .pread, threads)) true else |_| false;
+                if (!fits or setup.gathers(plan)) try setup.fit(plan, options, .mmap, threads);
+            },
+        }
+        return setup;
+    }
 
+    /// Cuts all steps, with buffers and threads that the limit of memory allows.
+    fn fit(
+        setup: *Setup,
+        plan: Plan,
+        options: *const abi.JobOptions,
+        io: abi.IoMode,
+        threads: u32,
+    ) error{MemoryLimit}!void {
+        setup.io = io;
+        setup.thread_count = threads;
         var limits: tiles.Limits = .{
             .output_bytes = output_bytes_wanted,
-            // Read mode reads a transposed matrix at once where all of it may stay in memory.
-            .input_bytes = @max(input_bytes_min, options.memory_max / setup.thread_count),
+            // A transposed matrix is read at once where all of it may stay in memory.
+            .input_bytes = @max(input_bytes_min, options.memory_max / threads),
         };
         while (true) {
             setup.cutAll(plan, options.kind, limits);
-            if (setup.memoryBytes() <= options.memory_max) break;
+            if (setup.memoryBytes() <= options.memory_max) return;
             // Smaller buffers cost a little speed, fewer threads cost much.
             if (limits.input_bytes > input_bytes_min and setup.buffers.input > 0) {
                 limits.input_bytes /= 2;
             } else if (limits.output_bytes > output_bytes_min) {
                 limits.output_bytes /= 2;
             } else if (setup.thread_count > 1) {
-                setup.thread_count = @intCast(@max(1, @min(
-                    setup.thread_count - 1,
-                    options.memory_max / setup.buffers.total(),
-                )));
+                const affordable = options.memory_max / setup.buffers.total();
+                setup.thread_count = @intCast(@max(1, @min(setup.thread_count - 1, affordable)));
             } else return error.MemoryLimit;
         }
-        return setup;
+    }
+
+    /// Whether some matrix is read in pieces of its lines.
+    fn gathers(setup: Setup, plan: Plan) bool {
+        for (plan.steps, setup.cuts) |step, cut| {
+            if (step.transposed == 1 and !cut.whole_matrix) return true;
+        }
+        return false;
     }
 
     pub fn deinit(setup: *Setup, gpa: std.mem.Allocator) void {
@@ -328,5 +354,16 @@ test "no more threads than there is work" {
     );
     defer setup.deinit(testing.allocator);
     try testing.expectEqual(1, setup.thread_count);
-    try testing.expectEqual(.mmap, setup.io);
+}
+
+test "auto reads, and maps where a matrix is too large to be read at once" {
+    var plan = try parseSteps(&.{ samples.mxfp4(32, 5760, 2880, true), samples.copy(1000) });
+    defer plan.deinit(testing.allocator);
+    const Case = struct { u64, abi.IoMode };
+    for ([_]Case{ .{ 1 << 30, .pread }, .{ 16 << 20, .mmap } }) |case| {
+        const options = optionsOf(.convert, .auto, 2, case[0], 0);
+        var setup: Setup = try .init(testing.allocator, plan, &options, 2);
+        defer setup.deinit(testing.allocator);
+        try testing.expectEqual(case[1], setup.io);
+    }
 }

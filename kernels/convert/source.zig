@@ -155,10 +155,10 @@ pub const SourceFile = struct {
         }
     }
 
-    /// Says that mapped bytes are needed soon.
+    /// Says that bytes are needed soon: the system may read them while others are decoded.
     pub fn expect(source: *SourceFile, begin: u64, end: u64) void {
-        if (source.map.len == 0) return;
         const near = @min(end, begin + expect_bytes_max);
+        if (source.map.len == 0) return system.expect(source.fd, begin, near - begin);
         system.advise(source.pagesOf(begin, near), linux.MADV.WILLNEED);
     }
 

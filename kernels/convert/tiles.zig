@@ -179,9 +179,9 @@ pub fn cut(step: *const abi.Step, io: abi.IoMode, limits: Limits, thread_count: 
         const smaller = cutOutput(step, output, io, limits.input_bytes);
         if (smaller.input_bytes < result.input_bytes) result = smaller;
     }
-    if (io == .mmap and step.transposed == 0) {
-        // A run of tiles is mapped and unmapped at once, but never so long that some workers are
-        // left without.
+    if (step.transposed == 0) {
+        // A run of tiles is mapped, or asked for ahead, at once, but is never so long that some
+        // workers are left without.
         const share = result.matrixTiles() * step.batch_count / (@as(u64, thread_count) * 8);
         result.item_tiles = std.math.clamp(share, 1, @min(window_tiles_max, result.matrixTiles()));
     }

@@ -103,7 +103,8 @@ pub const Worker = struct {
             try engine.source(source.file).acquire(engine.setup.io);
         try worker.enterMatrix(.{ .step = item.step, .batch = item.batch });
         const windowed = engine.setup.io == .mmap and step.transposed == 0;
-        if (windowed) try worker.enterWindow(item, index);
+        if (windowed) try worker.populateWindow(item);
+        if (step.transposed == 0) worker.expectAhead(item, index);
         for (item.tile_begin..item.tile_end) |tile_index| {
             if (engine.stop.isRequested()) return error.Fault;
             try worker.runTile(item.step, cut.tile(step, item.batch, tile_index));
@@ -129,14 +130,20 @@ pub const Worker = struct {
                 worker.views[i] = viewOf(file.map.ptr + lines.begin, lines, 0);
                 if (!isMatrixWide(step, source)) continue;
                 try file.populate(lines.begin, lines.begin + lines.extent());
-                if (matrix.batch + 1 == step.batch_count or source.batch_bytes == 0) continue;
-                const next = tiles.linesOf(step, source, tiles.matrixOf(step, matrix.batch + 1));
-                file.expect(next.begin, next.begin + next.extent());
             }
-            worker.matrix = matrix;
         } else if (engine.setup.cuts[matrix.step].whole_matrix) {
             try worker.readTile(step, whole);
-            worker.matrix = matrix;
+        } else return;
+        worker.matrix = matrix;
+        if (matrix.batch + 1 < step.batch_count) worker.expectMatrix(step, matrix.batch + 1);
+    }
+
+    /// Asks for the sources that a matrix needs at once.
+    fn expectMatrix(worker: *Worker, step: *const abi.Step, batch: u64) void {
+        for (step.sources[0..step.source_count]) |*source| {
+            if (!isMatrixWide(step, source) or source.batch_bytes == 0) continue;
+            const lines = tiles.linesOf(step, source, tiles.matrixOf(step, batch));
+            worker.engine.source(source.file).expect(lines.begin, lines.begin + lines.extent());
         }
     }
 
@@ -263,8 +270,19 @@ pub const Worker = struct {
         }
     }
 
-    /// Makes the mapped lines of an item present, and asks for those of a later one.
-    fn enterWindow(worker: *Worker, item: Item, index: u64) Error!void {
+    /// Makes the mapped lines of an item present.
+    fn populateWindow(worker: *Worker, item: Item) Error!void {
+        const engine = worker.engine;
+        const step = &engine.plan.steps[item.step];
+        for (step.sources[0..step.source_count]) |*source| {
+            if (isMatrixWide(step, source)) continue;
+            const span = worker.windowOf(item, source);
+            try engine.source(source.file).populate(span.begin, span.end);
+        }
+    }
+
+    /// Asks for the lines of a later item of the same step, about `ahead_bytes` away.
+    fn expectAhead(worker: *Worker, item: Item, index: u64) void {
         const engine = worker.engine;
         const step = &engine.plan.steps[item.step];
         var bytes: u64 = 0;
@@ -272,7 +290,6 @@ pub const Worker = struct {
             if (isMatrixWide(step, source)) continue;
             const span = worker.windowOf(item, source);
             bytes += span.end - span.begin;
-            try engine.source(source.file).populate(span.begin, span.end);
         }
         const later_index = index + @max(1, ahead_bytes / @max(1, bytes));
         if (later_index >= engine.setup.itemCount()) return;

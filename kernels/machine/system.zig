@@ -143,6 +143,11 @@ pub fn advise(bytes: []const u8, advice: u32) void {
     _ = linux.madvise(@constCast(bytes.ptr), bytes.len, advice);
 }
 
+/// POSIX_FADV_WILLNEED: the range is read ahead.
+pub fn expect(fd: Fd, offset: u64, size: u64) void {
+    _ = linux.fadvise(fd, @intCast(offset), @intCast(size), linux.POSIX_FADV.WILLNEED);
+}
+
 const testing = std.testing;
 
 test "whole ranges are written and read, and the end is told" {
