@@ -22,6 +22,9 @@ pub const scalar_name = "scalar";
 /// Index of the active level plus one; 0 until the first use.
 var chosen: std.atomic.Value(u32) = .init(0);
 
+/// `select` was called, so that DQ_LEVEL has no say any more.
+var selected: std.atomic.Value(bool) = .init(false);
+
 /// The table of the level in use. The first use settles it by DQ_LEVEL and the CPU.
 pub fn active() *const Table {
     return tableOf(activeIndex());
@@ -36,11 +39,13 @@ pub fn activeName() []const u8 {
 pub fn select(name: []const u8) error{Unsupported}!void {
     const index = if (name.len == 0) best() else try find(name);
     chosen.store(index + 1, .release);
+    selected.store(true, .release);
 }
 
-/// Whether DQ_LEVEL, where it is set, names a level of this CPU. Where it does not, `active` is the
-/// best level: callers that obey DQ_LEVEL ask this before they start work.
+/// `Unsupported` when nothing was selected and DQ_LEVEL names a level that does not exist or that
+/// this CPU lacks. `active` is the best level then, so entry points that start work ask this first.
 pub fn checkEnvironment() error{Unsupported}!void {
+    if (selected.load(.acquire)) return;
     if (environmentName()) |name| _ = try find(name);
 }
 

@@ -152,6 +152,7 @@ fn describeMachine(machine: *abi.Machine) CallError!void {
 
 fn decode(request: *const abi.DecodeRequest, non_finite_count: *u64) CallError!void {
     if (!plan_file.enumsAreValid(abi.DecodeRequest, request)) return error.BadArgument;
+    try dispatch.checkEnvironment();
     non_finite_count.* = try matrix.decode(gpa, dispatch.active(), request);
 }
 
@@ -171,6 +172,7 @@ fn measureJob(
 
 fn startJob(plan: []const u8, options: *const abi.JobOptions, handle: *u32) CallError!void {
     try checkOptions(options);
+    try dispatch.checkEnvironment();
     const job = try Job.start(gpa, plan, options);
     errdefer job.destroy();
     mutex.lock();

@@ -1,7 +1,8 @@
 /** One small matrix decoded in this thread: for self-tests and for reading single values. Larger work is a job's. */
 import { ptr } from "bun:ffi"
 import { Codec, type CodecName, DecodeRequest, Dtype, type DtypeName, NONE } from "./abi.gen.ts"
-import { assertOk, native } from "./library.ts"
+import { assertOk, native, statusName } from "./library.ts"
+import { limitError } from "./report.ts"
 import { packStruct, safeNumber } from "./struct.ts"
 
 export interface MatrixSource {
@@ -65,6 +66,8 @@ export function decodeMatrix(matrix: Matrix): DecodedMatrix {
   })
   const status = native().dq_decode(request, nonFinite)
   lent.clear()
+  const limit = limitError(statusName(status))
+  if (limit !== undefined) throw limit
   assertOk("dq_decode", status)
   return { bytes: target, nonFiniteCount: safeNumber(nonFinite[0]!) }
 }

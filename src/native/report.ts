@@ -65,7 +65,7 @@ export function limitError(status: StatusName): DequantizerError | undefined {
     case "out_of_memory":
       return new IoError("out of memory for the working buffers", { hint: "lower -j or --max-memory" })
     case "unsupported":
-      return new UnsupportedError("this CPU cannot run the chosen level")
+      return new UnsupportedError("this CPU cannot run the level that DQ_LEVEL names")
     case "too_many":
       return new UnsupportedError("too many jobs run at once in this process")
     default:

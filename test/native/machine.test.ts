@@ -39,6 +39,20 @@ test("levels are selected by name, and told apart when they cannot be", () => {
   expect(() => selectLevel("")).toThrow(UsageError)
 })
 
+test("a level that DQ_LEVEL names and the CPU lacks is no reason to take another one", () => {
+  const program = `
+    import { decodeMatrix } from ${JSON.stringify(join(import.meta.dir, "../../src/native/decode.ts"))}
+    import { selectLevel } from ${JSON.stringify(join(import.meta.dir, "../../src/native/machine.ts"))}
+    const source = { bytes: new Uint8Array(4), rowsPerLine: 1, lineBytes: 4, unitColumns: 1, unitBytes: 4 }
+    const decode = () => decodeMatrix({ codec: "f32", dtype: "f32", rows: 1, columns: 1, sources: [source] })
+    try { decode() } catch (error) { console.log(error.name) }
+    selectLevel(undefined)
+    console.log(decode().bytes.length)
+  `
+  const { stdout } = Bun.spawnSync([process.execPath, "-e", program], { env: { ...process.env, DQ_LEVEL: "avx9" } })
+  expect(stdout.toString()).toBe("UnsupportedError\n4\n")
+})
+
 test("a matrix decodes alike at every level, in both orientations", () => {
   const extents = { batch: 1, rows: 37, columns: 160 }
   const file = fillBytes((37 * 160) / 2 + (37 * 160) / 32)
