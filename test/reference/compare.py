@@ -33,6 +33,8 @@ class Expected:
     blocks: checkpoint.Tensor
     scales: checkpoint.Tensor | None
     transposed: bool
+    # compressed-tensors: the scale byte 255 is an infinite factor. recipe.py says more.
+    infinite_last_scale: bool = False
 
 
 def expected_tensors(source: dict[str, checkpoint.Tensor], dtype: str) -> list[Expected]:
@@ -47,17 +49,17 @@ def expected_tensors(source: dict[str, checkpoint.Tensor], dtype: str) -> list[E
         elif name.endswith(".weight_packed"):
             out, half = tensor.shape
             scales = source[name.removesuffix("_packed") + "_scale"]
-            expected.append(Expected(name.removesuffix("_packed"), dtype, (out, 2 * half), tensor, scales, False))
+            expected.append(Expected(name.removesuffix("_packed"), dtype, (out, 2 * half), tensor, scales, False, True))
         elif not name.endswith((".scales", "_scales", ".weight_scale")):
             expected.append(Expected(name, tensor.dtype, tensor.shape, tensor, None, False))
     return expected
 
 
-def numpy_decoder(dtype: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+def numpy_decoder(dtype: str, infinite_last_scale: bool = False) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """Bits of the dense values of blocks [out, G, 16] and scales [out, G]."""
     every_byte = np.tile(np.arange(256, dtype=np.uint8).reshape(1, 16, 16), (256, 1, 1))
     every_scale = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 16, axis=1)
-    values = recipe.canonical(recipe.rounded(recipe.mxfp4(every_byte, every_scale), dtype))
+    values = recipe.canonical(recipe.rounded(recipe.mxfp4(every_byte, every_scale, infinite_last_scale), dtype))
     # Entry e * 256 + b holds the two elements that byte b means under scale e.
     table = values.reshape(-1).view(f"u{2 * values.dtype.itemsize}")
 
@@ -122,6 +124,8 @@ def main() -> None:
     if set(found) != {tensor.name for tensor in expected}:
         sys.exit(f"tensors differ: {sorted(set(found) ^ {tensor.name for tensor in expected})}")
     decode = {"numpy": numpy_decoder, "torch": torch_decoder}[options.by](options.to)
+    # torch's ldexp is the recipe of gpt-oss; the other one is stated in numpy only.
+    decode_infinite = numpy_decoder(options.to, True)
     weights = elements = copied = 0
     for tensor in expected:
         other = found[tensor.name]
@@ -131,7 +135,7 @@ def main() -> None:
             copied += compare_copy(tensor, other)
         else:
             weights += 1
-            elements += compare_weight(tensor, other, decode)
+            elements += compare_weight(tensor, other, decode_infinite if tensor.infinite_last_scale else decode)
     print(f"{weights} weights, {elements} elements equal")
     print(f"{len(expected) - weights} tensors, {copied} bytes copied")
     print(f"by {options.by} in {time.monotonic() - start:.1f} s")
