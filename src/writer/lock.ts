@@ -1,15 +1,20 @@
 /**
- * Keeps two runs from writing one output. The lock is a file beside what is written, made with O_EXCL; it says who
- * holds it, so that the lock of a run that was killed is recognised and taken over, on this machine and in this
- * container only.
+ * Keeps two runs from writing one output. The lock is the kernel's (flock) on a file beside what is written, so it ends
+ * with the process that holds it, by whatever death and on whatever machine or in whatever container that was: nobody
+ * has to judge whether a holder still lives. A file that lies there unlocked was left by a run that was killed.
+ *
+ * On file systems without flock (some network and FUSE mounts) runs go on unlocked: there nothing keeps two runs from
+ * writing one output at once.
  */
-import { readFileSync, readlinkSync } from "node:fs"
-import { lstat, open, readFile, rm } from "node:fs/promises"
+import { constants, type Stats } from "node:fs"
+import { type FileHandle, lstat, open, rm } from "node:fs/promises"
 import { hostname } from "node:os"
 import { basename, join } from "node:path"
-import { errorCode, ioFault } from "../containers/file.ts"
+import { errorCode, fileKind, ioFault } from "../containers/file.ts"
 import { escapeText } from "../containers/quote.ts"
-import { RefusedError } from "../errors.ts"
+import { IoError, RefusedError } from "../errors.ts"
+import { describeErrno } from "../native/errno.ts"
+import { tryFlock } from "../native/flock.ts"
 import { RESERVED_PREFIX } from "../plan/conversion.ts"
 
 interface LockedPlace {
@@ -19,29 +24,30 @@ interface LockedPlace {
 }
 
 export interface Lock {
-  /** The lock was left by a run that ended without cleaning up: what it wrote may still lie there. */
+  /** The lock file was left by a run that ended without cleaning up: what it wrote may still lie there. */
   readonly takenOver: boolean
   /** Gives the output free. */
   release(): Promise<void>
 }
 
-/** Who holds a lock. Two processes with the same text are the same process. */
+/** What a lock file says, for the message of a run that is refused; nothing else depends on it. */
 interface Holder {
   readonly pid: number
-  /** Clock ticks after boot at which the process started: a pid alone is used again. */
-  readonly started: string
-  readonly boot: string
   readonly host: string
-  readonly namespace: string
 }
+
+/** Each further attempt needs another run that has released the lock in the middle of the last one. */
+const ATTEMPTS_MAX = 100
+/** Far more than a holder needs: a host name has at most 64 bytes. */
+const HOLDER_SIZE_MAX = 1024
 
 /** Name of the lock file in the folder in which files are written. */
 export function lockName(place: LockedPlace): string {
   return place.kind === "folder" ? `${RESERVED_PREFIX}.lock` : `${RESERVED_PREFIX}-${basename(place.path)}.lock`
 }
 
-/** True where a lock lies, be its holder alive or not. */
-export async function isLocked(place: LockedPlace): Promise<boolean> {
+/** True where a lock file lies: a run is writing the output, or one was killed and what it left is to be recovered. */
+export async function hasLockFile(place: LockedPlace): Promise<boolean> {
   const path = join(place.folder, lockName(place))
   try {
     await lstat(path)
@@ -52,95 +58,114 @@ export async function isLocked(place: LockedPlace): Promise<boolean> {
   }
 }
 
-/** Takes the lock. Throws RefusedError where another run holds it. */
+/**
+ * Takes the lock. Throws RefusedError where another run holds it or where its name belongs to something that this
+ * program did not make, IoError where the system refuses.
+ */
 export async function acquireLock(place: LockedPlace): Promise<Lock> {
   const path = join(place.folder, lockName(place))
-  const text = JSON.stringify(currentHolder())
-  const release = () => rm(path, { force: true })
-  if (await create(path, text)) return { takenOver: false, release }
-  const found = await read(path)
-  if (found !== undefined && !isStale(found)) throw held(place, path, found)
-  if (await takeOver(path, text)) return { takenOver: true, release }
-  throw held(place, path, (await read(path)) ?? "")
+  for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt += 1) {
+    const lock = await tryAcquire(place, path)
+    if (lock !== undefined) return lock
+  }
+  throw refusal(place, undefined)
+}
+
+/** Undefined where the file that was opened is not the lock any more, because its holder has just removed it. */
+async function tryAcquire(place: LockedPlace, path: string): Promise<Lock | undefined> {
+  let file: FileHandle | undefined
+  let held = false
+  try {
+    const made = await openLockFile(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL)
+    file = made ?? (await openLockFile(path, constants.O_RDWR))
+    if (file === undefined) return undefined
+    const result = tryFlock(file.fd)
+    if (result === "held") throw refusal(place, await readHolder(file))
+    if (typeof result === "object") {
+      throw new IoError(`${escapeText(path)}: cannot be locked: ${describeErrno(result.errno).text}`)
+    }
+    const stats = await file.stat()
+    if (!(await isNamed(path, stats))) return undefined
+    requireOwn(path, stats)
+    await writeHolder(file)
+    held = true
+    // Between the making and the locking of this file another run may have locked it, written its name and died.
+    return { takenOver: made === undefined || stats.size > 0, release: () => release(path, file!, stats) }
+  } catch (error) {
+    throw ioFault(path, error)
+  } finally {
+    if (!held) await file?.close()
+  }
 }
 
 /**
- * Puts a new lock in the place of a stale one. A second lock is held meanwhile, under which the first one is looked
- * at again: only its holder ever removes a lock that is not its own, so that of many runs that find the same stale
- * lock one gets it.
+ * Undefined where O_EXCL finds a file, and where without it there is none. No link is followed, and a pipe does not
+ * block. (Bun opens with O_CLOEXEC: no child process keeps the lock.)
  */
-async function takeOver(path: string, text: string): Promise<boolean> {
-  const guard = `${path}.takeover`
-  if (!(await create(guard, text))) return false
+async function openLockFile(path: string, flags: number): Promise<FileHandle | undefined> {
   try {
-    const found = await read(path)
-    if (found !== undefined && !isStale(found)) return false
-    await rm(path, { force: true })
-    return await create(path, text)
+    return await open(path, flags | constants.O_NOFOLLOW | constants.O_NONBLOCK, 0o644)
+  } catch (error) {
+    const code = errorCode(error)
+    if (code === "EEXIST" || (code === "ENOENT" && !(flags & constants.O_CREAT))) return undefined
+    if (code === "ELOOP") throw new RefusedError(`${escapeText(path)}: is a symbolic link, not a lock file`)
+    // Another user's file: to lock it, reading is enough.
+    if (code === "EACCES" && flags === constants.O_RDWR) return await openLockFile(path, constants.O_RDONLY)
+    throw error
+  }
+}
+
+/** A lock file is written and removed: what is not one, or has a second name under which it is kept, is left alone. */
+function requireOwn(path: string, stats: Stats): void {
+  if (!stats.isFile()) throw new RefusedError(`${escapeText(path)}: is ${fileKind(stats)}, not a lock file`)
+  if (stats.nlink > 1) throw new RefusedError(`${escapeText(path)}: is a hard link to another file, not a lock file`)
+}
+
+/** The file is removed while it is locked: who opens it before finds out in `isNamed`, who comes later makes another. */
+async function release(path: string, file: FileHandle, stats: Stats): Promise<void> {
+  try {
+    // Somebody may have removed it by hand, and another run have made its own.
+    if (await isNamed(path, stats)) await rm(path, { force: true })
+  } catch (error) {
+    throw ioFault(path, error)
   } finally {
-    await rm(guard, { force: true })
+    await file.close()
   }
 }
 
-async function read(path: string): Promise<string | undefined> {
+/** The path still leads to the file of `stats`. */
+async function isNamed(path: string, { dev, ino }: Stats): Promise<boolean> {
   try {
-    return await readFile(path, "utf8")
+    const named = await lstat(path)
+    return named.dev === dev && named.ino === ino
   } catch (error) {
-    if (errorCode(error) === "ENOENT") return undefined
-    throw ioFault(path, error)
+    if (errorCode(error) === "ENOENT") return false
+    throw error
   }
 }
 
-async function create(path: string, text: string): Promise<boolean> {
-  try {
-    const file = await open(path, "wx", 0o644)
-    try {
-      await file.writeFile(text)
-    } catch (error) {
-      await rm(path, { force: true })
-      throw error
-    } finally {
-      await file.close()
-    }
-    return true
-  } catch (error) {
-    if (errorCode(error) === "EEXIST") return false
-    throw ioFault(path, error)
-  }
-}
-
-function held(place: LockedPlace, path: string, text: string): RefusedError {
-  const holder = parseHolder(text)
+function refusal(place: LockedPlace, holder: Holder | undefined): RefusedError {
   const who = holder === undefined ? "" : ` (process ${holder.pid} on ${escapeText(holder.host)})`
-  return new RefusedError(`${escapeText(place.path)}: another run is writing it${who}`, {
-    hint: `if none is, remove ${escapeText(path)}*`,
-  })
+  return new RefusedError(`${escapeText(place.path)}: another run is writing it${who}`)
 }
 
-function currentHolder(): Holder {
-  return {
-    pid: process.pid,
-    started: startTime(process.pid) ?? "",
-    boot: readText("/proc/sys/kernel/random/boot_id"),
-    host: hostname(),
-    namespace: pidNamespace(),
+async function writeHolder(file: FileHandle): Promise<void> {
+  const holder: Holder = { pid: process.pid, host: hostname() }
+  try {
+    await file.truncate(0)
+    await file.write(JSON.stringify(holder), 0)
+  } catch {
+    // The file may be read-only or the disk full. The lock holds without the text.
   }
 }
 
-/** True only where the holder is known to be gone: a process of this namespace that has ended, or an earlier boot. */
-function isStale(text: string): boolean {
-  const holder = parseHolder(text)
-  if (holder === undefined || holder.host !== hostname()) return false
-  if (holder.boot !== readText("/proc/sys/kernel/random/boot_id")) return true
-  return holder.namespace === pidNamespace() && startTime(holder.pid) !== holder.started
-}
-
-function parseHolder(text: string): Holder | undefined {
+/** Undefined where the text is not, or not yet, that of a holder. */
+async function readHolder(file: FileHandle): Promise<Holder | undefined> {
   try {
-    const value: unknown = JSON.parse(text)
+    const { buffer, bytesRead } = await file.read(new Uint8Array(HOLDER_SIZE_MAX), 0, HOLDER_SIZE_MAX, 0)
+    const value: unknown = JSON.parse(new TextDecoder().decode(buffer.subarray(0, bytesRead)))
     return isHolder(value) ? value : undefined
   } catch {
-    // A lock that is just being written is still empty; it is held.
     return undefined
   }
 }
@@ -148,31 +173,5 @@ function parseHolder(text: string): Holder | undefined {
 function isHolder(value: unknown): value is Holder {
   if (typeof value !== "object" || value === null) return false
   const fields = value as Record<string, unknown>
-  return (
-    typeof fields.pid === "number" &&
-    ["started", "boot", "host", "namespace"].every((key) => typeof fields[key] === "string")
-  )
-}
-
-/** Field 22 of /proc/<pid>/stat; undefined where there is no such process. */
-function startTime(pid: number): string | undefined {
-  const text = readText(`/proc/${pid}/stat`)
-  // The second field is the program's name in parentheses, and may hold spaces itself.
-  return text === "" ? undefined : text.slice(text.lastIndexOf(")") + 2).split(" ")[19]
-}
-
-function pidNamespace(): string {
-  try {
-    return readlinkSync("/proc/self/ns/pid")
-  } catch {
-    return ""
-  }
-}
-
-function readText(path: string): string {
-  try {
-    return readFileSync(path, "utf8").trim()
-  } catch {
-    return ""
-  }
+  return Number.isSafeInteger(fields.pid) && typeof fields.host === "string"
 }

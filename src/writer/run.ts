@@ -16,7 +16,7 @@ import { compareTargets, describeMismatch, SAMPLE_TILES } from "./compare.ts"
 import { copySideFile, writeText } from "./files.ts"
 import { runWork, throwIfCancelled } from "./job.ts"
 import { recover, staleFiles } from "./leftovers.ts"
-import { acquireLock, isLocked, type Lock, lockName } from "./lock.ts"
+import { acquireLock, hasLockFile, type Lock, lockName } from "./lock.ts"
 import { type OutputPlace, refuseExisting, requireSpace, requireWritable, resolveOutput } from "./place.ts"
 import type { ConversionReport, RunOptions, VerifyReport } from "./types.ts"
 
@@ -33,7 +33,7 @@ export async function runPlan(plan: Plan, options: RunOptions): Promise<Conversi
   throwIfCancelled(options.signal)
   const place = await resolveOutput(plan, options.output)
   await requireWritable(place)
-  if (!(await isLocked(place))) await refuseExisting(place, options.force ?? false, new Set())
+  if (!(await hasLockFile(place))) await refuseExisting(place, options.force ?? false, new Set())
 
   const workspace = new Workspace()
   let lock: Lock | undefined
