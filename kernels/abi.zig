@@ -127,7 +127,7 @@ pub const Step = extern struct {
     transposed: u32,
     source_count: u32,
     batch_count: u64,
-    /// Stored rows of one matrix.
+    /// Rows of one matrix.
     rows: u64,
     /// Values in one stored row. For `copy`: bytes in one row.
     columns: u64,
@@ -135,7 +135,13 @@ pub const Step = extern struct {
     row_align: u32,
     column_align: u32,
     target_file: u32,
-    reserved: u32 = 0,
+    /// 1: the rows are those of one stored matrix. More: matrices of rows / part_count rows take turns, so that row r is
+    /// row r / part_count of part r % part_count. Each part has its own source_count / part_count sources, part after part.
+    part_count: u32,
+    /// Another order of rows: row (o * swap_middle + m) * swap_inner + i of the matrix is stored as row
+    /// (o * swap_inner + i) * swap_middle + m. 1 and 1: rows are as they are stored.
+    swap_middle: u32,
+    swap_inner: u32,
     target_offset: u64,
     target_size: u64,
     parameters: [parameter_count_max]u32,

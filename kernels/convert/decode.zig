@@ -5,6 +5,7 @@ const assert = std.debug.assert;
 const abi = @import("../abi.zig");
 const table = @import("../table.zig");
 const plan_file = @import("plan.zig");
+const rows_file = @import("rows.zig");
 const tiles = @import("tiles.zig");
 
 /// Lines of a source in memory.
@@ -47,7 +48,7 @@ pub fn decode(
     assert(target.output.len >= tile.elements() * size);
     const function = functions.decode[@intFromEnum(step.codec)][@intFromEnum(step.dtype)];
     if (step.transposed == 0) {
-        return function(&tileOf(step, views, tile, target.output.ptr, tile.column_count));
+        return decodeRuns(function, step, views, tile, target.output.ptr);
     }
     assert(target.scratch.len >= target.scratch_rows * target.scratch_columns * size);
     const transpose = if (size == 2) functions.transpose16 else functions.transpose32;
@@ -64,13 +65,7 @@ pub fn decode(
                 .column_begin = tile.column_begin + column,
                 .column_count = @min(target.scratch_columns, tile.column_count - column),
             };
-            non_finite_count += function(&tileOf(
-                step,
-                views,
-                part,
-                target.scratch.ptr,
-                part.column_count,
-            ));
+            non_finite_count += decodeRuns(function, step, views, part, target.scratch.ptr);
             const place = target.output.ptr + (column * tile.row_count + row) * size;
             transpose(
                 target.scratch.ptr,
@@ -85,29 +80,49 @@ pub fn decode(
     return non_finite_count;
 }
 
-fn tileOf(
+/// A rectangle to rows of `tile.column_count` elements.
+fn decodeRuns(
+    function: table.DecodeFn,
     step: *const abi.Step,
     views: *const Views,
     tile: tiles.Tile,
     target: [*]u8,
-    stride: u64,
+) u64 {
+    const row_bytes = tile.column_count * plan_file.elementSize(step.dtype);
+    var runs: rows_file.Runs = .init(step, tile);
+    var non_finite_count: u64 = 0;
+    while (runs.next()) |run| {
+        const part = tileOf(step, views, tile, run, target + run.tile_begin * row_bytes);
+        non_finite_count += function(&part);
+    }
+    return non_finite_count;
+}
+
+fn tileOf(
+    step: *const abi.Step,
+    views: *const Views,
+    tile: tiles.Tile,
+    run: rows_file.Run,
+    target: [*]u8,
 ) table.Tile {
     var result: table.Tile = .{
         .sources = undefined,
         .strides = undefined,
         .rows_per_line = undefined,
         .parameters = step.parameters,
-        .row_begin = tile.row_begin,
-        .row_count = tile.row_count,
+        .row_begin = run.stored_begin,
+        .row_count = run.count,
         .column_begin = tile.column_begin,
         .column_count = tile.column_count,
         .columns = step.columns,
         .target = target,
-        .target_stride = stride,
+        .target_stride = tile.column_count * run.tile_step,
     };
-    for (step.sources[0..step.source_count], 0..) |*source, i| {
-        result.sources[i] = views[i].line(source, tile.row_begin);
-        result.strides[i] = views[i].stride;
+    const count = step.source_count / step.part_count;
+    const first = run.part * count;
+    for (step.sources[first..][0..count], views[first..][0..count], 0..) |*source, view, i| {
+        result.sources[i] = view.line(source, run.stored_begin);
+        result.strides[i] = view.stride * run.stored_step;
         result.rows_per_line[i] = source.rows_per_line;
     }
     return result;

@@ -4,6 +4,7 @@
 const std = @import("std");
 const abi = @import("../abi.zig");
 const codecs = @import("../codecs.zig");
+const rows_file = @import("rows.zig");
 
 pub const Error = error{ BadPlan, OutOfMemory };
 
@@ -68,7 +69,8 @@ pub fn lineUse(source: *const abi.Source, columns: u64) u64 {
 /// Bytes from the first to the last byte of one batch item.
 pub fn itemSize(step: *const abi.Step, source: *const abi.Source) u64 {
     if (source.rows_per_line == 0) return source.size - (step.batch_count - 1) * source.batch_bytes;
-    return (lineCount(source, step.rows) - 1) * source.line_bytes + lineUse(source, step.columns);
+    const lines = lineCount(source, rows_file.perPart(step));
+    return (lines - 1) * source.line_bytes + lineUse(source, step.columns);
 }
 
 fn split(memory: []align(8) u8) Error!Plan {
@@ -127,11 +129,12 @@ fn checkFile(file: *const abi.File, text: []const u8) Error!void {
 
 fn checkStep(step: *const abi.Step, files: []const abi.File) Error!void {
     try require(enumsAreValid(abi.Step, step));
-    try require(step.reserved == 0 and step.transposed <= 1);
+    try require(step.transposed <= 1);
     try require(step.source_count >= 1 and step.source_count <= abi.source_count_max);
     try require(step.row_align > 0 and step.column_align > 0);
     try require((step.codec == .copy) == (step.dtype == .bytes));
     try require(try targetSize(step) == step.target_size);
+    try require(rows_file.areValid(step));
 
     try require(step.target_file < files.len);
     const target = files[step.target_file];
@@ -143,17 +146,20 @@ fn checkStep(step: *const abi.Step, files: []const abi.File) Error!void {
         try require(source.file < files.len);
         const file = files[source.file];
         try require(file.role == .source and inside(source.offset, source.size, file.size));
-        try checkSource(source, step.batch_count, step.rows, step.columns);
+        try checkSource(source, step.batch_count, rows_file.perPart(step), step.columns);
     }
     if (step.codec == .copy) return checkCopy(step);
-    try require(codecs.check(step.codec, .{
-        .rows = step.rows,
-        .columns = step.columns,
-        .row_align = step.row_align,
-        .column_align = step.column_align,
-        .parameters = &step.parameters,
-        .sources = sources,
-    }));
+    const part_sources = step.source_count / step.part_count;
+    for (0..step.part_count) |part| {
+        try require(codecs.check(step.codec, .{
+            .rows = rows_file.perPart(step),
+            .columns = step.columns,
+            .row_align = step.row_align / step.part_count,
+            .column_align = step.column_align,
+            .parameters = &step.parameters,
+            .sources = sources[part * part_sources ..][0..part_sources],
+        }));
+    }
 }
 
 /// The bytes of all elements; each extent is at least 1.
@@ -192,6 +198,7 @@ pub fn checkSource(
 fn checkCopy(step: *const abi.Step) error{BadPlan}!void {
     const source = step.sources[0];
     try require(step.source_count == 1 and step.transposed == 0);
+    try require(rows_file.areAsStored(step));
     try require(source.rows_per_line == 1 and source.unit_columns > 0);
     try require(source.unit_columns == source.unit_bytes);
     try require(step.column_align % source.unit_columns == 0);

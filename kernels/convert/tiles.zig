@@ -6,6 +6,7 @@ const std = @import("std");
 const assert = std.debug.assert;
 const abi = @import("../abi.zig");
 const plan_file = @import("plan.zig");
+const rows_file = @import("rows.zig");
 const memory = @import("../machine/memory.zig");
 
 /// Wanted sizes of a worker's buffers; a step that cannot be cut that small gets more.
@@ -132,8 +133,8 @@ pub fn linesOf(step: *const abi.Step, source: *const abi.Source, t: Tile) Lines 
         const size = plan_file.itemSize(step, source);
         return .{ .begin = item, .lines = 1, .size = size, .stride = size, .lead = 0 };
     }
-    const first = t.row_begin / source.rows_per_line;
-    const last = (t.row_begin + t.row_count - 1) / source.rows_per_line;
+    const first = firstLine(step, source, t);
+    const last = (rows_file.perPartOf(step, t.row_begin + t.row_count) - 1) / source.rows_per_line;
     var lead: u64 = 0;
     if (source.unit_columns != 0) lead = t.column_begin / source.unit_columns * source.unit_bytes;
     const end = plan_file.lineUse(source, t.column_begin + t.column_count);
@@ -144,6 +145,12 @@ pub fn linesOf(step: *const abi.Step, source: *const abi.Source, t: Tile) Lines 
         .stride = source.line_bytes,
         .lead = lead,
     };
+}
+
+/// The first line that a tile needs of a source.
+pub fn firstLine(step: *const abi.Step, source: *const abi.Source, t: Tile) u64 {
+    if (source.rows_per_line == 0) return 0;
+    return rows_file.perPartOf(step, t.row_begin) / source.rows_per_line;
 }
 
 /// Every line of batch item `batch`.
@@ -271,7 +278,7 @@ fn tileInputMax(step: *const abi.Step, source: *const abi.Source, c: Cut) u64 {
     const item = std.mem.alignForward(u64, plan_file.itemSize(step, source), input_align);
     if (source.rows_per_line == 0) return item;
     const lines = @min(
-        plan_file.lineCount(source, step.rows),
+        plan_file.lineCount(source, rows_file.perPart(step)),
         divCeil(c.tile_rows, source.rows_per_line) +
             @intFromBool(c.tile_rows % source.rows_per_line != 0),
     );

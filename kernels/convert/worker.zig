@@ -263,9 +263,7 @@ pub const Worker = struct {
             const buffer = worker.input[begin..][0..@intCast(tiles.inputSize(lines))];
             begin += buffer.len;
             const stride = try worker.engine.source(source.file).read(lines, buffer);
-            const per_line = source.rows_per_line;
-            const first = if (per_line == 0) 0 else tile.row_begin / per_line;
-            worker.views[i] = viewOf(buffer.ptr, lines, first);
+            worker.views[i] = viewOf(buffer.ptr, lines, tiles.firstLine(step, source, tile));
             worker.views[i].stride = stride;
         }
     }

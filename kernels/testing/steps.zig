@@ -29,13 +29,20 @@ pub fn copy(size: u64) abi.Step {
 /// to all rows. No codec is like this; the geometry is what counts.
 pub fn random(prng: std.Random) abi.Step {
     const unit: u32 = @as(u32, 1) << prng.uintLessThan(u5, 6);
+    const parts: u32 = if (prng.boolean()) 1 else 2;
+    const middle: u32 = if (parts > 1) 1 else 1 + prng.uintLessThan(u32, 3);
+    const inner: u32 = if (middle == 1) 1 else 1 + prng.uintLessThan(u32, 6);
+    const row_unit = parts * middle * inner;
     const batch = 1 + prng.uintLessThan(u64, 4);
-    const rows = 1 + prng.uintLessThan(u64, 300);
+    const rows = row_unit * (1 + prng.uintLessThan(u64, 300 / row_unit));
     const columns = unit * (1 + prng.uintLessThan(u64, 40));
     const dtypes = [_]abi.Dtype{ .f32, .f16, .bf16 };
     var step = empty(.bf16, dtypes[prng.uintLessThan(usize, dtypes.len)], batch, rows, columns);
     step.transposed = prng.uintLessThan(u32, 2);
-    step.row_align = 1 + prng.uintLessThan(u32, 4);
+    step.part_count = parts;
+    step.swap_middle = middle;
+    step.swap_inner = inner;
+    step.row_align = row_unit * (1 + prng.uintLessThan(u32, 4));
     step.column_align = unit;
     step.source_count = 4;
     const per_line = 1 + prng.uintLessThan(u32, 9);
@@ -64,6 +71,9 @@ fn empty(codec: abi.Codec, dtype: abi.Dtype, batch: u64, rows: u64, columns: u64
     step.row_align = 1;
     step.column_align = 1;
     step.target_file = 1;
+    step.part_count = 1;
+    step.swap_middle = 1;
+    step.swap_inner = 1;
     step.target_size = batch * rows * columns * plan_file.elementSize(dtype);
     return step;
 }

@@ -164,6 +164,9 @@ function weightWork(
     columns: weight.columns,
     row_align: weight.rowAlign,
     column_align: weight.columnAlign,
+    part_count: weight.parts ?? 1,
+    swap_middle: weight.rowSwap?.middle ?? 1,
+    swap_inner: weight.rowSwap?.inner ?? 1,
     parameters: weight.parameters,
     sources: weight.sources.map((source) => ({
       file: files.get(source.tensor.file)!,
@@ -194,6 +197,9 @@ function plainWork(stored: StoredTensor, tensor: OutputTensor, files: ReadonlyMa
     columns: stored.size / unit,
     row_align: 1,
     column_align: 1,
+    part_count: 1,
+    swap_middle: 1,
+    swap_inner: 1,
     parameters: [],
     sources: [
       {

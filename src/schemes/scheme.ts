@@ -4,6 +4,8 @@
  */
 import type { Checkpoint } from "../checkpoint/checkpoint.ts"
 import type { StoredTensor } from "../containers/container.ts"
+import type { DenseDtype } from "../containers/dtype.ts"
+import type { JsonObject } from "../containers/json.ts"
 import type { CodecName } from "../native/abi.gen.ts"
 
 /** For faults of a single file: parts of one weight may be spread over the files of a folder. */
@@ -26,7 +28,13 @@ export interface WeightSource {
   readonly unitBytes: number
 }
 
-/** A quantized weight, found and checked: everything that is needed to decode it. */
+/** Rows in another order: dense row (o·middle + m)·inner + i is stored row (o·inner + i)·middle + m. */
+export interface RowSwap {
+  readonly middle: number
+  readonly inner: number
+}
+
+/** A weight, found and checked: everything that is needed to decode it. */
 export interface Weight {
   /** Name of the dense tensor. */
   readonly name: string
@@ -41,6 +49,17 @@ export interface Weight {
   readonly rowAlign: number
   readonly columnAlign: number
   readonly parameters: readonly number[]
+  /**
+   * Rows take turns between so many matrices: row r is row r / parts of part r % parts. Each part has as many of the
+   * sources, part after part. Absent: 1.
+   */
+  readonly parts?: number
+  readonly rowSwap?: RowSwap
+  /**
+   * The values are those of tensors that are not quantized and only get another form: like all such tensors they keep
+   * this dtype, unless all are cast. Absent: a quantized weight, which gets the dtype that is asked for.
+   */
+  readonly plainDtype?: DenseDtype
   /** Shape of the dense tensor when stored rows stay rows. Its product is batch × rows × columns. */
   readonly shape: readonly number[]
   /**
@@ -51,6 +70,9 @@ export interface Weight {
   /** Other names and orientation under `--layout hf`, where they differ from the default; filled by the scheme. */
   readonly hf?: { readonly name: string; readonly orientation: "as-stored" | "transposed" }
 }
+
+/** Names and form of the output: auto is the form that transformers loads where that is known, else as stored. */
+export type Layout = "auto" | "hf" | "raw"
 
 export interface MatchContext {
   readonly checkpoint: Checkpoint
@@ -101,4 +123,8 @@ export interface Inventory {
   readonly dropped: readonly StoredTensor[]
   /** Sentences: what config.json declares and the tensors do not show, or the other way round. */
   readonly disagreements: readonly string[]
+  /** Sentences about what an output will not have, or has otherwise than one might expect. */
+  readonly notes?: readonly string[]
+  /** config.json for the tensors, where the input has none and its metadata gives one; the dtype is not in it. */
+  readonly config?: JsonObject
 }

@@ -34,6 +34,8 @@ export interface TestStep {
   readonly columns: number
   readonly rowAlign?: number
   readonly columnAlign?: number
+  readonly parts?: number
+  readonly swap?: { readonly middle: number; readonly inner: number }
   /** Index into `targets` of the plan. */
   readonly target: number
   readonly sources: readonly TestSource[]
@@ -116,6 +118,9 @@ export function encodeTestPlan(plan: TestPlan): EncodedTestPlan {
       columns: step.columns,
       row_align: step.rowAlign ?? 1,
       column_align: step.columnAlign ?? 1,
+      part_count: step.parts ?? 1,
+      swap_middle: step.swap?.middle ?? 1,
+      swap_inner: step.swap?.inner ?? 1,
       target_file: plan.sources.length + step.target,
       target_offset: places[i]!.offset,
       target_size: places[i]!.size,
