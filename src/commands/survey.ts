@@ -75,11 +75,20 @@ function plainRow(tensor: { dtype: Dtype; shape: readonly number[]; size: number
   return { name: tensor.dtype, quantized: false, parameters, bytesStored: tensor.size, bytesDense: tensor.size }
 }
 
+/** Plain tensors that get another form, and keep their dtype. */
+function rearrangedRow(weight: Weight, dtype: DenseDtype): Omit<ContentRow, "count"> {
+  const row = weightRow(weight, dtype)
+  return { ...row, name: dtype, quantized: false }
+}
+
 /** Schemes first, then dtypes, the largest first. */
 function contentRows(checkpoint: Checkpoint, plan: Plan | undefined, to: DenseDtype): readonly ContentRow[] {
   const weights = new Map<string, ContentRow>()
   const plain = new Map<string, ContentRow>()
-  for (const weight of plan?.inventory.weights ?? []) addTo(weights, weightRow(weight, to))
+  for (const weight of plan?.inventory.weights ?? []) {
+    if (weight.plainDtype === undefined) addTo(weights, weightRow(weight, to))
+    else addTo(plain, rearrangedRow(weight, weight.plainDtype))
+  }
   for (const tensor of plan?.inventory.plain ?? checkpoint.tensors.values()) addTo(plain, plainRow(tensor))
   const bySize = (a: ContentRow, b: ContentRow): number => b.bytesStored - a.bytesStored
   return [...[...weights.values()].sort(bySize), ...[...plain.values()].sort(bySize)]

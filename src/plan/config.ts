@@ -3,7 +3,7 @@
  * new one. The text is edited in place, so that everything else keeps its order, numbers, indentation and line ends.
  */
 import type { DenseDtype } from "../containers/dtype.ts"
-import { isJsonObject, type JsonObject, type JsonValue } from "../containers/json.ts"
+import { isJsonObject, type JsonObject, type JsonValue, stringifyJson } from "../containers/json.ts"
 
 export interface ConfigChanges {
   /** dtype of the dequantized tensors; undefined: the dtype keys stay, because no tensor has got another dtype. */
@@ -20,6 +20,11 @@ const QUANTIZATION_KEYS: ReadonlySet<string> = new Set(["quantization_config", "
 
 /** `dtype` is what transformers writes from version 4.56 on. */
 const DTYPE_KEYS: ReadonlySet<string> = new Set(["torch_dtype", "dtype"])
+
+/** The text of a config that the input does not have as a file. */
+export function newConfig(config: JsonObject, dtype: DenseDtype): string {
+  return `${stringifyJson(new Map<string, JsonValue>([...config, ["torch_dtype", TORCH_NAME[dtype]]]))}\n`
+}
 
 /** Where the config still declares a quantization: `quantization_config`, `text_config.quantization_config`, … */
 export function declaredQuantization(config: JsonObject, path = ""): string[] {

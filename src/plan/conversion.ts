@@ -8,7 +8,7 @@ import { quote, tensorFault, tensorLine } from "../containers/quote.ts"
 import { UnsupportedError, UsageError } from "../errors.ts"
 import { takeInventory } from "../schemes/index.ts"
 import type { Inventory, Weight } from "../schemes/scheme.ts"
-import { rewriteConfig } from "./config.ts"
+import { newConfig, rewriteConfig } from "./config.ts"
 import { compileGlobs } from "./glob.ts"
 import { buildIndex, indexBase } from "./index-file.ts"
 import type { OutputShard, Plan, PlanOptions } from "./plan.ts"
@@ -44,15 +44,15 @@ export function planConversion(checkpoint: Checkpoint, options: Partial<PlanOpti
   const settings: PlanOptions = { ...DEFAULT_PLAN_OPTIONS, ...options }
   const kind = outputKind(checkpoint, settings)
   checkOptions(kind, settings)
-  const inventory = takeInventory(checkpoint)
+  const inventory = takeInventory(checkpoint, settings.layout)
   const selection = select(inventory, settings)
   const drafts = draftTensors(inventory, settings, selection)
   checkNames(drafts)
   const shards = draftShards(checkpoint, drafts, settings, kind).map(layShard)
-  const castCount = drafts.filter((draft) => draft.origin.kind === "cast").length
-  const decoded = selection.decoded.length
+  const castCount = drafts.filter(isCast).length
+  const decoded = selection.decoded.filter((weight) => weight.plainDtype === undefined).length
   const folder = kind === "folder"
-  const config = folder ? planConfig(checkpoint, settings, selection, decoded + castCount > 0) : undefined
+  const config = folder ? planConfig(checkpoint, inventory, settings, selection, decoded + castCount > 0) : undefined
   const index = folder ? planIndex(checkpoint, shards, settings) : undefined
   const sideFiles = folder ? planSideFiles(checkpoint, selection) : []
   const textFiles = folder ? planTextFiles(checkpoint) : []
@@ -110,9 +110,20 @@ function select(inventory: Inventory, options: PlanOptions): Selection {
   const named = inventory.weights.map((weight) => ({ weight, name: layoutOf(weight, options).name }))
   return {
     selected,
-    decoded: named.filter(({ name }) => selected(name)).map(({ weight }) => weight),
-    kept: named.filter(({ name }) => !selected(name)).map(({ weight }) => weight),
+    decoded: named.filter(({ weight, name }) => isPlain(weight) || selected(name)).map(({ weight }) => weight),
+    kept: named.filter(({ weight, name }) => !isPlain(weight) && !selected(name)).map(({ weight }) => weight),
   }
+}
+
+/** Values of tensors that are not quantized are in the output whatever the globs select, and keep their dtype. */
+function isPlain(weight: Weight): boolean {
+  return weight.plainDtype !== undefined
+}
+
+/** Whether a tensor that is not quantized gets another dtype. */
+function isCast({ origin, dtype }: TensorDraft): boolean {
+  if (origin.kind !== "weight") return origin.kind === "cast"
+  return origin.weight.plainDtype !== undefined && origin.weight.plainDtype !== dtype
 }
 
 /** Dense name and orientation of a weight under the layout. */
@@ -123,7 +134,7 @@ function layoutOf(weight: Weight, { layout }: PlanOptions): { name: string; tran
 }
 
 function draftTensors(inventory: Inventory, options: PlanOptions, selection: Selection): TensorDraft[] {
-  const drafts: TensorDraft[] = selection.decoded.map((weight) => draftWeight(weight, options))
+  const drafts: TensorDraft[] = selection.decoded.map((weight) => draftWeight(weight, options, selection))
   const stored = new Set(selection.kept.flatMap((weight) => weight.sources.map((source) => source.tensor)))
   for (const tensor of keptSideTensors(inventory, selection)) stored.add(tensor)
   for (const tensor of inventory.plain) stored.add(tensor)
@@ -131,7 +142,7 @@ function draftTensors(inventory: Inventory, options: PlanOptions, selection: Sel
   return drafts
 }
 
-function draftWeight(weight: Weight, options: PlanOptions): TensorDraft {
+function draftWeight(weight: Weight, options: PlanOptions, selection: Selection): TensorDraft {
   const { name, transposed } = layoutOf(weight, options)
   const home = weight.sources[0]!.tensor.file
   // Names of the other tensors would have to change with this one, and some be split.
@@ -140,10 +151,11 @@ function draftWeight(weight: Weight, options: PlanOptions): TensorDraft {
       hint: "use --layout auto or raw, or the checkpoint with the Hub's names",
     })
   }
-  const { shape } = weight
+  const { shape, plainDtype } = weight
+  const keepsDtype = plainDtype !== undefined && !(options.castAll && selection.selected(name))
   return {
     name,
-    dtype: options.to,
+    dtype: keepsDtype ? plainDtype : options.to,
     shape: transposed ? [...shape.slice(0, -2), shape.at(-1)!, shape.at(-2)!] : shape,
     origin: { kind: "weight", weight, transposed },
     home: home.name,
@@ -157,7 +169,7 @@ function draftStored(tensor: StoredTensor, options: PlanOptions, selection: Sele
   if (isGgmlType(dtype)) {
     const what = `cannot stay as it is: safetensors files have no ${dtype} tensors`
     throw new UsageError(tensorLine(tensor.file.path, name, what), {
-      hint: "give it another name in --include or --exclude, or quantize the output again",
+      hint: "--include and --exclude must select every quantized tensor of a GGUF file",
     })
   }
   return cast
@@ -244,11 +256,13 @@ function planTextFiles({ gguf }: Checkpoint): Plan["textFiles"] {
 
 function planConfig(
   checkpoint: Checkpoint,
+  inventory: Inventory,
   options: PlanOptions,
   selection: Selection,
   changesDtypes: boolean,
 ): string | undefined {
   const { config, configText } = checkpoint
+  if (inventory.config !== undefined) return newConfig(inventory.config, options.to)
   if (config === undefined || configText === undefined) return undefined
   const changes = {
     dtype: changesDtypes ? options.to : undefined,

@@ -77,7 +77,7 @@ export function outputNames(plan: Plan): string[] {
 
 /** Sentences about what is not as one might expect. */
 export function planNotes(plan: Plan): string[] {
-  const notes = [...plan.inventory.disagreements]
+  const notes = [...plan.inventory.disagreements, ...(plan.inventory.notes ?? [])]
   if (plan.inventory.weights.length === 0) {
     notes.push(
       plan.castCount === 0

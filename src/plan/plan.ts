@@ -2,14 +2,14 @@
 import type { Checkpoint } from "../checkpoint/checkpoint.ts"
 import type { StoredTensor } from "../containers/container.ts"
 import type { DenseDtype, SafetensorsDtype } from "../containers/dtype.ts"
-import type { Inventory, Weight } from "../schemes/scheme.ts"
+import type { Inventory, Layout, Weight } from "../schemes/scheme.ts"
 
 export interface PlanOptions {
   /** dtype of the dequantized tensors. */
   readonly to: DenseDtype
   /** Cast the other floating tensors too. */
   readonly castAll: boolean
-  readonly layout: "auto" | "hf" | "raw"
+  readonly layout: Layout
   /** Globs on dense names; empty: all. Excluded weights keep their stored tensors. */
   readonly include: readonly string[]
   readonly exclude: readonly string[]

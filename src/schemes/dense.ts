@@ -19,6 +19,26 @@ export const DENSE_ROW: FormatRow = {
 }
 
 /**
+ * A BF16, F16 or F32 tensor as matrices of so many rows and columns, one behind the other, that are to get another form:
+ * rows in another order, a number added to each value. It keeps its dtype.
+ */
+export function denseMatrices(tensor: StoredTensor, rows: number, columns: number): Weight {
+  const { dtype } = tensor
+  const weight = denseWeight(tensor)
+  if (weight === undefined || !isDenseDtype(dtype)) throw new Error(`${tensor.name}: ${dtype} is not a dense dtype`)
+  const lineBytes = (columns * DTYPE_BITS[dtype]) / 8
+  const batch = (weight.rows * weight.columns) / (rows * columns)
+  const batchBytes = batch === 1 ? 0 : rows * lineBytes
+  const sources = weight.sources.map((source) => ({ ...source, lineBytes, batchBytes }))
+  return { ...weight, sources, batch, rows, columns, plainDtype: dtype }
+}
+
+/** The bits of a number as f32, as codecs take numbers. */
+export function floatBits(value: number): number {
+  return new Uint32Array(Float32Array.of(value).buffer)[0]!
+}
+
+/**
  * A BF16, F16 or F32 tensor as one matrix: the last dimension is the columns, all others together are the rows; a
  * vector is one row, a scalar one value. undefined for other dtypes and for tensors without values.
  */

@@ -7,11 +7,20 @@ import type { StoredTensor } from "../containers/container.ts"
 import { escapeText, quote, tensorFault, tensorLine } from "../containers/quote.ts"
 import { UnsupportedError } from "../errors.ts"
 import { DENSE_ROW } from "./dense.ts"
-import { ggufSchemes } from "./gguf.ts"
+import { arrangeGguf } from "./gguf/arrange.ts"
+import { ggufSchemes } from "./gguf/types.ts"
 import { isRuntimeTensor, knownFormat, loosePart, mayBeCodes } from "./known.ts"
 import { mxfp4CompressedTensors } from "./mxfp4-compressed-tensors.ts"
 import { mxfp4GptOss } from "./mxfp4-gpt-oss.ts"
-import { type FormatRow, type Inventory, type MatchContext, type Scheme, SHARD_HINT, type Weight } from "./scheme.ts"
+import {
+  type FormatRow,
+  type Inventory,
+  type Layout,
+  type MatchContext,
+  type Scheme,
+  SHARD_HINT,
+  type Weight,
+} from "./scheme.ts"
 
 /** Asked in this order, after those whose quantization is declared. */
 export const schemes: readonly Scheme[] = [mxfp4GptOss, mxfp4CompressedTensors, ...ggufSchemes]
@@ -25,11 +34,12 @@ export const formatRows: readonly ({ readonly name: string } & FormatRow)[] = [
 const FORMATS_HINT = "`dequantizer formats` lists what is supported"
 
 /**
- * Sorts all tensors of a checkpoint into weights, plain tensors and tensors that a dense model has no use for. Fails
+ * Sorts all tensors of a checkpoint into weights, plain tensors and tensors that a dense model has no use for. With
+ * another layout than raw, tensors that are called and ordered otherwise in transformers have its names and form. Fails
  * closed: a quantized tensor is part of a weight or an error. Throws MalformedError for parts that are missing or do
  * not fit and for names that collide, UnsupportedError for formats that are recognised and not supported.
  */
-export function takeInventory(checkpoint: Checkpoint): Inventory {
+export function takeInventory(checkpoint: Checkpoint, layout: Layout = "auto"): Inventory {
   const context: MatchContext = { checkpoint, tensor: (name) => checkpoint.tensors.get(name) }
   const declared = schemes.filter((scheme) => scheme.declared(checkpoint))
   const asked = [...declared, ...schemes.filter((scheme) => !declared.includes(scheme))]
@@ -42,9 +52,12 @@ export function takeInventory(checkpoint: Checkpoint): Inventory {
   const dropped = weights.length > 0 ? rest.filter(isRuntimeTensor) : []
   const drop = new Set(dropped)
   const plain = rest.filter((tensor) => !drop.has(tensor))
-  checkNames(weights, plain)
   if (weights.length === 0 && declared.length === 0) refuseUnknownMethod(checkpoint, plain)
-  return { weights, plain, dropped, disagreements: findDisagreements(checkpoint, declared, weights) }
+  const disagreements = findDisagreements(checkpoint, declared, weights)
+  const stored: Inventory = { weights, plain, dropped, disagreements }
+  const inventory = layout === "raw" ? stored : arrangeGguf(stored, checkpoint, layout === "hf")
+  checkNames(inventory.weights, inventory.plain)
+  return inventory
 }
 
 function findWeights(asked: readonly Scheme[], context: MatchContext): Weight[] {

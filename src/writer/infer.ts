@@ -61,8 +61,8 @@ function candidateFor(
 /** dtype, cast and excluded names, as the output's tensors show them against a plan that decodes everything. */
 function readOptions(plan: Plan, output: Checkpoint): Pick<PlanOptions, "to" | "castAll" | "exclude"> {
   const tensors = plan.shards.flatMap((shard) => shard.tensors)
-  const weights = tensors.filter(({ origin }) => origin.kind === "weight")
-  const plain = tensors.filter(({ origin, dtype }) => origin.kind === "copy" && isDenseDtype(dtype))
+  const weights = tensors.filter(isDecoded)
+  const plain = tensors.filter((tensor) => !isDecoded(tensor) && isDenseDtype(tensor.dtype))
   const found = ({ name }: OutputTensor) => output.tensors.get(name)
   const cast = plain.filter((tensor) => (found(tensor)?.dtype ?? tensor.dtype) !== tensor.dtype)
   const to = commonest([...weights, ...cast].map((tensor) => found(tensor)?.dtype).filter(isDense)) ?? "BF16"
@@ -70,6 +70,11 @@ function readOptions(plan: Plan, output: Checkpoint): Pick<PlanOptions, "to" | "
   const uncast = cast.length === 0 ? [] : plain.filter(({ name, dtype }) => output.tensors.get(name)?.dtype === dtype)
   const excluded = [...kept, ...uncast.filter(({ dtype }) => dtype !== to)]
   return { to, castAll: cast.length > 0, exclude: excluded.map(({ name }) => escapeGlob(name)) }
+}
+
+/** Whether a tensor is that of a quantized weight. */
+function isDecoded({ origin }: OutputTensor): boolean {
+  return origin.kind === "weight" && origin.weight.plainDtype === undefined
 }
 
 /** The value that occurs most often: one tensor that is wrong must not make all others look so. */
@@ -83,7 +88,8 @@ function isDense(dtype: string | undefined): dtype is DenseDtype {
 }
 
 function keepsStored({ origin }: OutputTensor, output: Checkpoint): boolean {
-  return origin.kind === "weight" && origin.weight.sources.every(({ tensor }) => output.tensors.has(tensor.name))
+  if (origin.kind !== "weight") return false
+  return origin.weight.sources.every(({ tensor }) => output.tensors.get(tensor.name)?.dtype === tensor.dtype)
 }
 
 function compareTensors(plan: Plan, output: Checkpoint): string[] {

@@ -7,6 +7,7 @@ import { convert } from "./program.ts"
 import { findPython, runPython } from "./python.ts"
 
 const SAMPLE = join(import.meta.dir, "..", "fixtures", "tiny-gpt-oss")
+const FORMATS = join(import.meta.dir, "..", "fixtures", "formats")
 const MINUTES = 60_000
 
 const folder = mkdtempSync(join(tmpdir(), "dequantizer-libraries-"))
@@ -43,6 +44,31 @@ describe.skipIf(reason !== "")(`transformers, torch and gguf${reason}`, () => {
       const result = run("reference/compare.py", SAMPLE, output, "--to", to.toUpperCase(), "--by", "torch")
       expect(result.output).toStartWith("4 weights, 147456 elements equal")
       expect(result.code).toBe(0)
+    },
+    3 * MINUTES,
+  )
+
+  // llama.cpp wants more metadata of Qwen 2 and Phi 3 than the fixtures have.
+  test.each([
+    "llama",
+    "llama-k",
+    "llama-bias",
+    "mixtral",
+    "qwen2moe",
+    "qwen3",
+    "qwen3moe",
+    "gemma2",
+    "gemma3",
+    "gpt-oss",
+  ])(
+    "llama.cpp on GGUF %s and transformers on its conversion say the same",
+    (model) => {
+      const path = join(FORMATS, `gguf-${model}`, "model.gguf")
+      const output = join(folder, model)
+      convert(path, output, "--to", "f32")
+      const result = run("reference/gguf_run.py", path, output)
+      expect(result.code).toBe(0)
+      expect(Number(result.output)).toBeGreaterThan(0.9995)
     },
     3 * MINUTES,
   )

