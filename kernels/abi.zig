@@ -29,6 +29,8 @@ pub const Status = enum(i32) {
     memory_limit = 9,
     /// A verify job found elements that differ.
     mismatch = 10,
+    /// A scale is NaN or infinite, or a zero that divides; `Report.step` and `Report.source` say which.
+    bad_scale = 11,
 };
 
 /// A format of stored values. The name is used for the file in codecs/, the vector file, CLI text and bench labels.
@@ -74,6 +76,8 @@ pub const Codec = enum(u32) {
     /// OCP MXFP6: four codes in three bytes, E8M0 scale for each 32 columns.
     mxfp6_e2m3 = 34,
     mxfp6_e3m2 = 35,
+    /// E2M1 codes, two to a byte (low nibble first), E4M3 scale for each 16 columns, F32 scale for all.
+    nvfp4 = 36,
 };
 
 /// What a target element is.
@@ -186,7 +190,8 @@ pub const JobOptions = extern struct {
     memory_max: u64,
     /// verify: tiles compared for each step, spread evenly with the first and the last always among them; 0: all.
     sample_tiles: u32,
-    reserved: u32 = 0,
+    /// 1: a scale that is NaN or infinite, or a zero that divides, ends the job.
+    check_scales: u32,
 };
 
 pub const Progress = extern struct {
@@ -210,7 +215,8 @@ pub const Report = extern struct {
     step: u32,
     thread_count: u32,
     io: IoMode,
-    reserved: u32 = 0,
+    /// Position among the sources of `step`.
+    source: u32,
     /// Bytes of working memory in use at the most.
     memory_bytes: u64,
     bytes_read: u64,

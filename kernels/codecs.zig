@@ -15,6 +15,10 @@
 //!     /// Whether `decode` may be called on tiles of such a matrix.
 //!     pub fn check(geometry: Geometry) bool
 //!
+//!     /// Optional: the source of the tile in which a scale is NaN or infinite, or a zero that
+//!     /// divides. Asked where a result is not finite.
+//!     pub fn scaleFault(tile: *const Tile) ?u32
+//!
 //!     /// Examples of such matrices, which testing/conformance.zig makes in every size.
 //!     pub const samples = [_]Sample{ … };
 const std = @import("std");
@@ -66,6 +70,7 @@ pub const all = struct {
     pub const fp8_e5m2fnuz = @import("codecs/fp8_e5m2fnuz.zig");
     pub const mxfp6_e2m3 = @import("codecs/mxfp6_e2m3.zig");
     pub const mxfp6_e3m2 = @import("codecs/mxfp6_e3m2.zig");
+    pub const nvfp4 = @import("codecs/nvfp4.zig");
 };
 
 comptime {
@@ -99,6 +104,19 @@ pub fn check(codec: abi.Codec, geometry: Geometry) bool {
         .copy => false,
         inline else => |tag| @field(all, @tagName(tag)).check(geometry),
     };
+}
+
+/// The source of the tile that holds a scale which is NaN or infinite, or a zero that divides. Its
+/// results are not finite, so that a tile of finite ones need not be asked.
+pub fn scaleFault(codec: abi.Codec, tile: *const table.Tile) ?u32 {
+    if (tile.row_count == 0 or tile.column_count == 0) return null;
+    switch (codec) {
+        .copy => return null,
+        inline else => |tag| {
+            const file = @field(all, @tagName(tag));
+            return if (@hasDecl(file, "scaleFault")) file.scaleFault(tile) else null;
+        },
+    }
 }
 
 /// Decodes value by value: slow, and the truth that every level must equal.

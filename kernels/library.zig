@@ -158,7 +158,7 @@ fn decode(request: *const abi.DecodeRequest, non_finite_count: *u64) CallError!v
 
 fn checkOptions(options: *const abi.JobOptions) CallError!void {
     if (!plan_file.enumsAreValid(abi.JobOptions, options)) return error.BadArgument;
-    if (options.reserved != 0 or options.sync > 1) return error.BadArgument;
+    if (options.check_scales > 1 or options.sync > 1) return error.BadArgument;
 }
 
 fn measureJob(

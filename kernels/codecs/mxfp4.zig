@@ -31,11 +31,13 @@ const LastScale = enum(u32) {
     power = 0,
     /// ∞, a factor: compressed-tensors. Codes 0 and 8 give NaN.
     infinite = 1,
+    /// NaN, as OCP has it, and the dtype F8_E8M0.
+    nan = 2,
 };
 
 pub fn check(geometry: Geometry) bool {
     if (geometry.sources.len != 2 or !geometry.parametersEnd(1)) return false;
-    if (geometry.parameters[0] > @intFromEnum(LastScale.infinite)) return false;
+    if (geometry.parameters[0] > @intFromEnum(LastScale.nan)) return false;
     const codes = geometry.sources[0];
     const scales = geometry.sources[1];
     if (codes.rows_per_line != 1 or scales.rows_per_line != 1) return false;
@@ -55,19 +57,22 @@ pub const samples = [_]Sample{
         .{ .unit_columns = 2, .unit_bytes = 1 },
         .{ .unit_columns = block_columns, .unit_bytes = 1 },
     } },
-    .{ .name = "infinite scales", .column_align = block_columns, .parameters = blk: {
-        var parameters: [abi.parameter_count_max]u32 = @splat(0);
-        parameters[0] = @intFromEnum(LastScale.infinite);
-        break :blk parameters;
-    }, .sources = &.{
-        .{ .unit_columns = block_columns, .unit_bytes = block_bytes },
-        .{ .unit_columns = block_columns, .unit_bytes = 1, .alphabet = &.{ 120, 254, 255 } },
-    } },
+    lastScaleSample("infinite scales", .infinite),
+    lastScaleSample("scales that are no numbers", .nan),
     .{ .name = "ordinary scales", .column_align = block_columns, .sources = &.{
         .{ .unit_columns = block_columns, .unit_bytes = block_bytes },
         .{ .unit_columns = block_columns, .unit_bytes = 1, .alphabet = &.{ 110, 117, 120, 127 } },
     } },
 };
+
+fn lastScaleSample(name: []const u8, last_scale: LastScale) Sample {
+    var parameters: [abi.parameter_count_max]u32 = @splat(0);
+    parameters[0] = @intFromEnum(last_scale);
+    return .{ .name = name, .column_align = block_columns, .parameters = parameters, .sources = &.{
+        .{ .unit_columns = block_columns, .unit_bytes = block_bytes },
+        .{ .unit_columns = block_columns, .unit_bytes = 1, .alphabet = &.{ 120, 254, 255 } },
+    } };
+}
 
 pub fn value(tile: *const Tile, row: u64, column: u64) f32 {
     const byte = tile.line(0, row)[column / 2];
@@ -86,6 +91,7 @@ fn valueOf(code: u8, scale: u8, last_scale: LastScale) f32 {
         // In two steps, since 2^128 itself is no f32.
         .power => 2 * float.e2m1[code] * 0x1p127,
         .infinite => float.product(float.e2m1[code], float.inf),
+        .nan => float.nan,
     };
 }
 
@@ -167,7 +173,7 @@ fn decodeRow(
 /// The scale's place in the tables. A row whose results are not counted has no scale 255.
 inline fn entry(comptime counts: bool, scale: u8, last_scale: LastScale) usize {
     if (!counts) return scale;
-    return @as(usize, scale) + @intFromBool(scale == 255 and last_scale == .infinite);
+    return @as(usize, scale) + if (scale == 255) @intFromEnum(last_scale) else 0;
 }
 
 inline fn decodeBlock(
@@ -182,13 +188,15 @@ inline fn decodeBlock(
     };
 }
 
-/// The results of all codes for each scale, with another one for an infinite scale 255 at the end.
-fn results(comptime target: Target) *const [257]vector.NibbleTable {
+/// The results of all codes for each scale, and for 255 of each kind.
+const tables_count = 255 + std.enums.values(LastScale).len;
+
+fn results(comptime target: Target) *const [tables_count]vector.NibbleTable {
     const tables = comptime blk: {
         @setEvalBranchQuota(1_000_000);
-        var tables: [257]vector.NibbleTable = undefined;
+        var tables: [tables_count]vector.NibbleTable = undefined;
         for (&tables, 0..) |*row, place| {
-            const last_scale: LastScale = if (place > 255) .infinite else .power;
+            const last_scale: LastScale = @enumFromInt(@max(place, 255) - 255);
             var bits: [16]u16 = undefined;
             for (&bits, 0..) |*b, code|
                 b.* = float.round(target, valueOf(code, @min(place, 255), last_scale));

@@ -3,6 +3,7 @@
 const std = @import("std");
 const assert = std.debug.assert;
 const abi = @import("../abi.zig");
+const codecs = @import("../codecs.zig");
 const table = @import("../table.zig");
 const plan_file = @import("plan.zig");
 const rows_file = @import("rows.zig");
@@ -96,6 +97,18 @@ fn decodeRuns(
         non_finite_count += function(&part);
     }
     return non_finite_count;
+}
+
+/// The source of the step that holds a scale of this tile which is not possible: codecs.scaleFault.
+pub fn scaleFault(step: *const abi.Step, views: *const Views, tile: tiles.Tile) ?u32 {
+    var runs: rows_file.Runs = .init(step, tile);
+    while (runs.next()) |run| {
+        // What would be written is not looked at.
+        const part = tileOf(step, views, tile, run, undefined);
+        const source = codecs.scaleFault(step.codec, &part) orelse continue;
+        return @as(u32, @intCast(run.part)) * (step.source_count / step.part_count) + source;
+    }
+    return null;
 }
 
 fn tileOf(

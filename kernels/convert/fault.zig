@@ -10,6 +10,8 @@ pub const Fault = struct {
     errno: u32 = 0,
     file: u32 = abi.none,
     step: u32 = abi.none,
+    /// Of the step.
+    source: u32 = abi.none,
 
     pub fn io(operation: abi.Operation, failed: E, file: u32) Fault {
         return .{

@@ -101,6 +101,7 @@ pub const Job = struct {
             .step = fault.step,
             .thread_count = engine.thread_count,
             .io = engine.setup.io,
+            .source = fault.source,
             .memory_bytes = engine.budget.peak.load(.monotonic),
             .bytes_read = tally.bytes_read,
             .bytes_written = tally.bytes_written,

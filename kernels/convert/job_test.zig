@@ -43,6 +43,7 @@ fn optionsOf(kind: abi.JobKind, io: abi.IoMode) abi.JobOptions {
         .sync = 1,
         .memory_max = 1 << 24,
         .sample_tiles = 0,
+        .check_scales = 0,
     };
 }
 

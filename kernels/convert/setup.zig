@@ -251,6 +251,7 @@ fn optionsOf(
         .sync = 0,
         .memory_max = memory_max,
         .sample_tiles = sample,
+        .check_scales = 0,
     };
 }
 

@@ -173,11 +173,13 @@ pub const Worker = struct {
             try worker.writeCopy(step, tile);
         } else {
             const size: usize = @intCast(tile.elements() * plan_file.elementSize(step.dtype));
+            var non_finite_count: u64 = 0;
             switch (step.codec) {
                 .copy => worker.gatherCopy(step, tile),
-                else => worker.decodeTile(step_index, tile),
+                else => non_finite_count = worker.decodeTile(step_index, tile),
             }
             if (mapped) try worker.checkMaps(step);
+            if (non_finite_count > 0) try worker.checkScales(step_index, tile);
             try worker.deliver(step_index, tile, worker.output[0..size]);
         }
         if (mapped) try worker.checkMaps(step);
@@ -189,7 +191,8 @@ pub const Worker = struct {
         _ = engine.bytes_done.fetchAdd(bytes, .monotonic);
     }
 
-    fn decodeTile(worker: *Worker, step_index: u32, tile: tiles.Tile) void {
+    /// Returns how many results are not finite.
+    fn decodeTile(worker: *Worker, step_index: u32, tile: tiles.Tile) u64 {
         const engine = worker.engine;
         const cut = engine.setup.cuts[step_index];
         const step = &engine.plan.steps[step_index];
@@ -199,9 +202,24 @@ pub const Worker = struct {
             .scratch_rows = cut.scratch_rows,
             .scratch_columns = cut.scratch_columns,
         });
-        if (count == 0) return;
+        if (count == 0) return 0;
         worker.tally.non_finite_count += count;
         worker.tally.non_finite_step = @min(worker.tally.non_finite_step, step_index);
+        return count;
+    }
+
+    /// Whether results that are not finite come of a scale that no file may hold.
+    fn checkScales(worker: *Worker, step_index: u32, tile: tiles.Tile) Error!void {
+        const engine = worker.engine;
+        if (!engine.check_scales) return;
+        const step = &engine.plan.steps[step_index];
+        const source = decode_file.scaleFault(step, &worker.views, tile) orelse return;
+        return engine.stop.fail(.{
+            .status = .bad_scale,
+            .file = step.sources[source].file,
+            .step = step_index,
+            .source = source,
+        });
     }
 
     /// Writes the decoded elements, or compares them with what the target file has.

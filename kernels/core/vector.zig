@@ -182,8 +182,19 @@ pub const NibbleTable = extern struct {
     }
 };
 
-/// The entry of each code; codes are below 16.
-pub inline fn lookupBytes(table: @Vector(16, u8), codes: @Vector(16, u8)) @Vector(16, u8) {
+/// The entry of each of 16 or 32 codes; codes are below 16.
+pub inline fn lookupBytes(table: @Vector(16, u8), codes: anytype) @TypeOf(codes) {
+    if (@typeInfo(@TypeOf(codes)).vector.len == 16) return lookup16(table, codes);
+    return switch (isa) {
+        .avx512_vbmi, .avx512, .avx2 => @"llvm.x86.avx2.pshuf.b"(twice(table), codes),
+        .ssse3, .neon, .portable => std.simd.join(
+            lookup16(table, std.simd.extract(codes, 0, 16)),
+            lookup16(table, std.simd.extract(codes, 16, 16)),
+        ),
+    };
+}
+
+inline fn lookup16(table: @Vector(16, u8), codes: @Vector(16, u8)) @Vector(16, u8) {
     return switch (isa) {
         .neon => @"llvm.aarch64.neon.tbl1.v16i8"(table, codes),
         .portable => blk: {

@@ -33,6 +33,8 @@ export interface JobSettings {
   readonly memoryMax: number
   /** verify: tiles compared for each step; 0: all. */
   readonly sampleTiles: number
+  /** Whether a scale that is NaN or infinite, or a zero that divides, ends the job with `bad_scale`; default false. */
+  readonly checkScales?: boolean | undefined
 }
 
 export interface JobProgress {
@@ -51,6 +53,8 @@ export interface JobReport {
   /** Index of the plan's file that the failure is about. */
   readonly file: number | undefined
   readonly step: number | undefined
+  /** Position among the step's sources of what the failure is about. */
+  readonly source: number | undefined
   readonly threads: number
   readonly io: Exclude<IoModeName, "auto">
   /** Working buffers, at the most. */
@@ -165,6 +169,7 @@ export class Job implements Disposable {
       operation: enumName(Operation, values.operation),
       file: optional(values.file),
       step: optional(values.step),
+      source: optional(values.source),
       threads: values.thread_count,
       io: resolvedIo(values.io),
       memoryBytes: safeNumber(values.memory_bytes),
@@ -232,6 +237,7 @@ function packOptions(settings: JobSettings): Uint8Array {
     sync: settings.sync ? 1 : 0,
     memory_max: settings.memoryMax,
     sample_tiles: settings.sampleTiles,
+    check_scales: settings.checkScales === true ? 1 : 0,
   })
 }
 

@@ -1,5 +1,6 @@
 /** Native jobs of the writer: progress with tensor names, failures as errors of the program. */
-import { CancelledError } from "../errors.ts"
+import { tensorFault } from "../containers/quote.ts"
+import { CancelledError, type MalformedError } from "../errors.ts"
 import { type JobReport, runJob } from "../native/job.ts"
 import { reportError } from "../native/report.ts"
 import type { EncodedPlan } from "../plan/encode.ts"
@@ -10,6 +11,8 @@ export interface WorkKind {
   readonly kind: "convert" | "verify"
   /** verify: tiles of each tensor; 0: all. */
   readonly sampleTiles?: number
+  /** Whether a scale that no file may hold is a fault of the file. */
+  readonly checkScales?: boolean
 }
 
 /** Runs an encoded plan. A report with a mismatch of elements is returned; every other failure is thrown. */
@@ -22,6 +25,7 @@ export async function runWork(plan: EncodedPlan, work: WorkKind, options: WorkOp
     sync: work.kind === "convert",
     memoryMax: options.maxMemory ?? DEFAULT_MAX_MEMORY,
     sampleTiles: work.sampleTiles ?? 0,
+    checkScales: work.checkScales,
     signal: options.signal,
     onProgress: ({ bytesDone, bytesTotal, step }) =>
       options.onProgress?.({
@@ -32,9 +36,21 @@ export async function runWork(plan: EncodedPlan, work: WorkKind, options: WorkOp
       }),
   })
   if (report.status === "cancelled") throw cancelled(options.signal)
+  if (report.status === "bad_scale") throw badScale(plan, report)
   const error = reportError(report, plan.files)
   if (error !== undefined) throw error
   return report
+}
+
+/** Which tensor holds a scale that no arithmetic can use. */
+function badScale({ steps }: EncodedPlan, { step, source }: JobReport): MalformedError {
+  const origin = steps[step ?? -1]?.origin
+  const stored = origin?.kind === "weight" ? origin.weight.sources[source ?? -1]?.tensor : undefined
+  if (stored === undefined) throw new Error("a job found a bad scale and does not say where")
+  const what = "holds a scale that is NaN or infinite, or zero where it divides"
+  return tensorFault(stored.file.path, stored.name, what, {
+    hint: "--non-finite allow converts it as it is",
+  })
 }
 
 /** Throws CancelledError once the caller's signal has fired. */

@@ -105,7 +105,7 @@ function shardTargets(plan: Plan, place: OutputPlace): TargetFile[] {
 
 async function convert(targets: readonly TargetFile[], plan: Plan, options: RunOptions): Promise<Produced["report"]> {
   const encoded = encodePlan(targets)
-  const report = await runWork(encoded, { kind: "convert" }, options)
+  const report = await runWork(encoded, { kind: "convert", checkScales: options.nonFinite !== "allow" }, options)
   const { count, step } = report.nonFinite
   const nonFiniteTensor = step === undefined ? undefined : encoded.steps[step]
   if (count > 0 && options.nonFinite === "error") {

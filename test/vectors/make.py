@@ -15,10 +15,11 @@ sys.path.insert(0, str(HERE.parent / "reference"))
 import casts  # noqa: E402
 import ggml  # noqa: E402
 import mxfp4  # noqa: E402
+import nvfp4  # noqa: E402
 import scaled  # noqa: E402
 import vector  # noqa: E402
 
-MAKERS = (mxfp4, casts, ggml, scaled)
+MAKERS = (mxfp4, casts, ggml, scaled, nvfp4)
 
 
 def make_all() -> list[str]:
