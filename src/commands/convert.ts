@@ -7,6 +7,7 @@ import { planConversion } from "../plan/conversion.ts"
 import { describePlan, type PlanSummary, planNotes, summarizePlan } from "../plan/describe.ts"
 import { measurePlan } from "../plan/measure.ts"
 import type { Plan, PlanOptions } from "../plan/plan.ts"
+import { MISSING_SCALES } from "../schemes/scheme.ts"
 import { command } from "../ui/command.ts"
 import { formatPlural } from "../ui/format.ts"
 import type { Ui } from "../ui/globals.ts"
@@ -56,6 +57,12 @@ const options = {
     initial: "sample",
     help: "read the output back and compare",
   }),
+  "missing-scale": choice({
+    group: "Checks",
+    choices: MISSING_SCALES,
+    initial: "error",
+    help: "FP8 tensors without scales: a fault, a scale of 1, or copied",
+  }),
   "non-finite": choice({
     group: "Checks",
     choices: ["error", "warn", "allow"],
@@ -76,6 +83,7 @@ function planOptions(values: Values): Omit<PlanOptions, "kind"> {
     layout: values.layout,
     include: values.include,
     exclude: values.exclude,
+    missingScale: values["missing-scale"],
     shardSize: values["shard-size"],
   }
 }

@@ -23,6 +23,7 @@ export const DEFAULT_PLAN_OPTIONS: PlanOptions = {
   layout: "auto",
   include: [],
   exclude: [],
+  missingScale: "error",
   shardSize: "keep",
   kind: "auto",
 }
@@ -44,7 +45,7 @@ export function planConversion(checkpoint: Checkpoint, options: Partial<PlanOpti
   const settings: PlanOptions = { ...DEFAULT_PLAN_OPTIONS, ...options }
   const kind = outputKind(checkpoint, settings)
   checkOptions(kind, settings)
-  const inventory = takeInventory(checkpoint, settings.layout)
+  const inventory = takeInventory(checkpoint, settings)
   const selection = select(inventory, settings)
   const drafts = draftTensors(inventory, settings, selection)
   checkNames(drafts)

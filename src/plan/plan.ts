@@ -2,7 +2,7 @@
 import type { Checkpoint } from "../checkpoint/checkpoint.ts"
 import type { StoredTensor } from "../containers/container.ts"
 import type { DenseDtype, SafetensorsDtype } from "../containers/dtype.ts"
-import type { Inventory, Layout, Weight } from "../schemes/scheme.ts"
+import type { Inventory, Layout, MissingScale, Weight } from "../schemes/scheme.ts"
 
 export interface PlanOptions {
   /** dtype of the dequantized tensors. */
@@ -13,6 +13,8 @@ export interface PlanOptions {
   /** Globs on dense names; empty: all. Excluded weights keep their stored tensors. */
   readonly include: readonly string[]
   readonly exclude: readonly string[]
+  /** What an FP8 tensor without scales becomes. */
+  readonly missingScale: MissingScale
   /** Bytes of tensors per shard, one file, or the shards of the input. */
   readonly shardSize: number | "keep" | "single"
   /** What is written; auto: a file for a file, a folder for a folder, and a folder for GGUF, which can be either. */

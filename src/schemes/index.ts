@@ -6,16 +6,27 @@ import type { Checkpoint } from "../checkpoint/checkpoint.ts"
 import type { StoredTensor } from "../containers/container.ts"
 import { escapeText, quote, tensorFault, tensorLine } from "../containers/quote.ts"
 import { UnsupportedError } from "../errors.ts"
+import { fp8DeepseekV4, mxfp4DeepseekV4 } from "./deepseek-v4.ts"
 import { DENSE_ROW } from "./dense.ts"
+import { fp8Blocks } from "./fp8-blocks.ts"
+import { fp8CompressedTensors } from "./fp8-compressed-tensors.ts"
+import { fp8Fbgemm } from "./fp8-fbgemm.ts"
+import { fp8Mistral } from "./fp8-mistral.ts"
+import { fp8Modelopt } from "./fp8-modelopt.ts"
+import { fp8Unscaled } from "./fp8-unscaled.ts"
 import { arrangeGguf } from "./gguf/arrange.ts"
 import { ggufSchemes } from "./gguf/types.ts"
 import { isRuntimeTensor, knownFormat, loosePart, mayBeCodes } from "./known.ts"
 import { mxfp4CompressedTensors } from "./mxfp4-compressed-tensors.ts"
 import { mxfp4GptOss } from "./mxfp4-gpt-oss.ts"
+import { mxfp4Quark } from "./mxfp4-quark.ts"
+import { mxfp6CompressedTensors } from "./mxfp6-compressed-tensors.ts"
+import { nvfp4CompressedTensors } from "./nvfp4-compressed-tensors.ts"
+import { nvfp4Modelopt } from "./nvfp4-modelopt.ts"
 import {
   type FormatRow,
   type Inventory,
-  type Layout,
+  type InventoryOptions,
   type MatchContext,
   type Scheme,
   SHARD_HINT,
@@ -23,7 +34,23 @@ import {
 } from "./scheme.ts"
 
 /** Asked in this order, after those whose quantization is declared. */
-export const schemes: readonly Scheme[] = [mxfp4GptOss, mxfp4CompressedTensors, ...ggufSchemes]
+export const schemes: readonly Scheme[] = [
+  mxfp4GptOss,
+  nvfp4CompressedTensors,
+  mxfp6CompressedTensors,
+  mxfp4CompressedTensors,
+  nvfp4Modelopt,
+  mxfp4Quark,
+  fp8CompressedTensors,
+  fp8Modelopt,
+  fp8Fbgemm,
+  fp8Blocks,
+  fp8Mistral,
+  fp8DeepseekV4,
+  mxfp4DeepseekV4,
+  ...ggufSchemes,
+  fp8Unscaled,
+]
 
 /** The rows of `dequantizer formats`. */
 export const formatRows: readonly ({ readonly name: string } & FormatRow)[] = [
@@ -39,8 +66,9 @@ const FORMATS_HINT = "`dequantizer formats` lists what is supported"
  * closed: a quantized tensor is part of a weight or an error. Throws MalformedError for parts that are missing or do
  * not fit and for names that collide, UnsupportedError for formats that are recognised and not supported.
  */
-export function takeInventory(checkpoint: Checkpoint, layout: Layout = "auto"): Inventory {
-  const context: MatchContext = { checkpoint, tensor: (name) => checkpoint.tensors.get(name) }
+export function takeInventory(checkpoint: Checkpoint, options: Partial<InventoryOptions> = {}): Inventory {
+  const { layout = "auto", missingScale = "error" } = options
+  const context: MatchContext = { checkpoint, missingScale, tensor: (name) => checkpoint.tensors.get(name) }
   const declared = schemes.filter((scheme) => scheme.declared(checkpoint))
   const asked = [...declared, ...schemes.filter((scheme) => !declared.includes(scheme))]
   const weights = findWeights(asked, context)

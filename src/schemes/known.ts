@@ -19,33 +19,17 @@ export interface KnownFormat {
   readonly partnerDtypes?: readonly Dtype[]
 }
 
-const FP8: readonly Dtype[] = ["F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ"]
-const E8M0: readonly Dtype[] = ["U8", "F8_E8M0"]
 const SCALE_NAMES = [".weight_scale", ".weight_scale_inv", ".scale"]
 const OTHER_FORM = "use a GGUF, GPTQ, AWQ or unquantized form of the same model"
 
 export const KNOWN_FORMATS: readonly KnownFormat[] = [
-  { title: "NVFP4 (compressed-tensors)", anchor: ".weight_packed", dtypes: ["U8"], partners: [".weight_global_scale"] },
-  { title: "NVFP4", anchor: ".weight_packed", dtypes: ["U8"], partners: [".weight_scale"], partnerDtypes: ["F8_E4M3"] },
-  { title: "NVFP4 (modelopt)", anchor: ".weight", dtypes: ["U8"], partners: [".weight_scale_2"] },
-  {
-    title: "NVFP4 (modelopt)",
-    anchor: ".weight",
-    dtypes: ["U8"],
-    partners: [".weight_scale"],
-    partnerDtypes: ["F8_E4M3"],
-  },
-  { title: "MXFP4 (Quark, modelopt)", anchor: ".weight", dtypes: ["U8"], partners: SCALE_NAMES, partnerDtypes: E8M0 },
   { title: "packed weights with zero points", anchor: ".weight_zero_point", partners: [".weight_packed"] },
   { title: "packed weights in activation order", anchor: ".weight_g_idx", partners: [".weight_packed"] },
-  { title: "MXFP6 or another packed format of compressed-tensors", anchor: ".weight_packed", dtypes: ["U8"] },
+  { title: "this packed format of compressed-tensors", anchor: ".weight_packed", dtypes: ["U8"] },
   { title: "integers packed by compressed-tensors", anchor: ".weight_packed" },
   { title: "sparse weights (2:4)", anchor: ".compressed", partners: [".bitmask"], hint: OTHER_FORM },
-  { title: "MXFP8", anchor: ".weight", dtypes: FP8, partners: SCALE_NAMES, partnerDtypes: E8M0 },
-  { title: "FP8", anchor: "", dtypes: FP8 },
   { title: "FP4", anchor: "", dtypes: ["F4"] },
   { title: "FP6", anchor: "", dtypes: ["F6_E2M3", "F6_E3M2"] },
-  { title: "FP4 experts (DeepSeek-V4)", anchor: ".weight", dtypes: ["I8"], partners: [".scale"], partnerDtypes: E8M0 },
   { title: "bitsandbytes int8", anchor: ".weight", dtypes: ["I8"], partners: [".SCB"] },
   { title: "int8", anchor: ".weight", dtypes: ["I8"], partners: SCALE_NAMES },
   { title: "EETQ", anchor: ".weight", dtypes: ["I8"], partners: [".weight_scales"], hint: OTHER_FORM },
@@ -111,6 +95,11 @@ const PART_NAMES: ReadonlySet<string> = new Set([
   ".SCB",
 ])
 
+/** Whether a name is that of a part beside the codes. */
+export function isPartName(name: string): boolean {
+  return PART_NAMES.has(lastPart(name))
+}
+
 /** Whole-number dtypes wide enough for codes. Masks are BOOL; position ids and the like are I64. */
 const CODE_DTYPES: readonly Dtype[] = ["U8", "I8", "U16", "I16", "U32", "I32", "U64"]
 
@@ -119,7 +108,7 @@ const CODE_DTYPES: readonly Dtype[] = ["U8", "I8", "U16", "I16", "U32", "I32", "
  * tensor, a matrix of whole numbers called `weight`.
  */
 export function loosePart(tensor: StoredTensor): string | undefined {
-  if (PART_NAMES.has(lastPart(tensor.name))) return "part of a quantized weight without its codes"
+  if (isPartName(tensor.name)) return "part of a quantized weight without its codes"
   if (tensor.dtype === "F8_E8M0") return "E8M0 scales without codes"
   if (isLooseCode(tensor)) return `${tensor.dtype} codes without scales`
   return undefined
@@ -142,12 +131,16 @@ const RUNTIME_NAMES: ReadonlySet<string> = new Set([
   ".input_scale",
   ".input_global_scale",
   ".input_zero_point",
+  ".input_scale_ub",
   ".activation_scale",
+  ".activation_scale_ub",
+  ".qscale_act",
   ".output_scale",
   ".q_scale",
   ".k_scale",
   ".v_scale",
   ".kv_scale",
+  ".prob_scale",
   ".weight_shape",
 ])
 
@@ -156,5 +149,5 @@ const RUNTIME_NAMES: ReadonlySet<string> = new Set([
  * vectors.
  */
 export function isRuntimeTensor({ name, shape }: StoredTensor): boolean {
-  return shape.length <= 1 && RUNTIME_NAMES.has(lastPart(name))
+  return shape.length <= 1 && (RUNTIME_NAMES.has(lastPart(name)) || name.endsWith("_input_scale"))
 }

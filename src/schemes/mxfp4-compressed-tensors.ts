@@ -9,9 +9,10 @@
  */
 import type { Checkpoint } from "../checkpoint/checkpoint.ts"
 import type { StoredTensor } from "../containers/container.ts"
-import { isJsonObject, type JsonObject, jsonInteger } from "../containers/json.ts"
+import { isJsonObject, jsonInteger } from "../containers/json.ts"
 import { quote, tensorFault } from "../containers/quote.ts"
 import { shapeText } from "../containers/safetensors.ts"
+import { declaredFormats, declaresFormat, groupsOf } from "./compressed-tensors.ts"
 import {
   E8M0_DTYPES,
   MXFP4_GROUP,
@@ -46,27 +47,7 @@ export const mxfp4CompressedTensors: Scheme = {
 }
 
 function declared(checkpoint: Checkpoint): boolean {
-  return declaredFormats(checkpoint)?.has(FORMAT) ?? false
-}
-
-/**
- * The formats that a compressed-tensors config names, for the whole and per group; undefined where it is none or
- * names none.
- */
-function declaredFormats(checkpoint: Checkpoint): ReadonlySet<string> | undefined {
-  const { declared: quantization } = checkpoint
-  if (quantization?.method !== "compressed-tensors") return undefined
-  const formats = new Set<string>()
-  for (const settings of [quantization.settings, ...groupsOf(quantization.settings)]) {
-    const format = settings.get("format")
-    if (typeof format === "string") formats.add(format)
-  }
-  return formats.size > 0 ? formats : undefined
-}
-
-function groupsOf(settings: JsonObject): JsonObject[] {
-  const groups = settings.get("config_groups")
-  return isJsonObject(groups) ? [...groups.values()].filter(isJsonObject) : []
+  return declaresFormat(checkpoint, FORMAT)
 }
 
 function match(codes: StoredTensor, context: MatchContext): Weight | undefined {

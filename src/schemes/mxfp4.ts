@@ -19,8 +19,9 @@ export const E8M0_DTYPES: readonly Dtype[] = ["U8", "F8_E8M0"]
 /**
  * What the scale byte 255 does, which OCP keeps for NaN; the parameter of the codec. "power": the factor 2^128
  * (torch.ldexp, the recipe of gpt-oss and transformers). "infinite": the factor ∞ (compressed-tensors).
+ * "nan": NaN, as torch.float8_e8m0fnu has it.
  */
-const LAST_SCALE = { power: 0, infinite: 1 } as const
+const LAST_SCALE = { power: 0, infinite: 1, nan: 2 } as const
 
 export interface Mxfp4Parts extends Pick<Weight, "name" | "scheme" | "orientation"> {
   readonly codes: StoredTensor

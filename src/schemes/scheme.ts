@@ -74,8 +74,20 @@ export interface Weight {
 /** Names and form of the output: auto is the form that transformers loads where that is known, else as stored. */
 export type Layout = "auto" | "hf" | "raw"
 
+/** A fault of the file, a scale of 1, or a copy of the stored tensor. */
+export const MISSING_SCALES = ["error", "one", "copy"] as const
+export type MissingScale = (typeof MISSING_SCALES)[number]
+
+/** What an inventory is taken for. */
+export interface InventoryOptions {
+  readonly layout: Layout
+  /** What a weight of a format that could do without scales becomes where it has none. */
+  readonly missingScale: MissingScale
+}
+
 export interface MatchContext {
   readonly checkpoint: Checkpoint
+  readonly missingScale: MissingScale
   /** A tensor of any shard. */
   tensor(name: string): StoredTensor | undefined
 }

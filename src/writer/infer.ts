@@ -48,7 +48,8 @@ function candidateFor(
 ): { plan: Plan; differences: string[] } | undefined {
   try {
     const kind = source.gguf === undefined ? "auto" : output.kind
-    const settings = { layout, shardSize: "keep", kind } as const
+    // A tensor without scales that was copied looks like one that was excluded.
+    const settings = { layout, shardSize: "keep", kind, missingScale: "one" } as const
     const plan = planConversion(source, { ...settings, ...readOptions(planConversion(source, settings), output) })
     return { plan, differences: compareTensors(plan, output) }
   } catch (error) {
@@ -66,7 +67,8 @@ function readOptions(plan: Plan, output: Checkpoint): Pick<PlanOptions, "to" | "
   const found = ({ name }: OutputTensor) => output.tensors.get(name)
   const cast = plain.filter((tensor) => (found(tensor)?.dtype ?? tensor.dtype) !== tensor.dtype)
   const to = commonest([...weights, ...cast].map((tensor) => found(tensor)?.dtype).filter(isDense)) ?? "BF16"
-  const kept = weights.filter((tensor) => found(tensor) === undefined && keepsStored(tensor, output))
+  // Codes may have the name that the dense tensor has.
+  const kept = weights.filter((tensor) => !isDense(found(tensor)?.dtype) && keepsStored(tensor, output))
   const uncast = cast.length === 0 ? [] : plain.filter(({ name, dtype }) => output.tensors.get(name)?.dtype === dtype)
   const excluded = [...kept, ...uncast.filter(({ dtype }) => dtype !== to)]
   return { to, castAll: cast.length > 0, exclude: excluded.map(({ name }) => escapeGlob(name)) }

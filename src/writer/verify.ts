@@ -47,7 +47,7 @@ function tilesOf(sample: VerifyOptions["sample"]): number {
 
 /** Opening has checked headers, tiling and index; what is left is what the config and the tensors say of each other. */
 function structureReport(checkpoint: Checkpoint): VerifyReport {
-  return reportOf(checkpoint, takeInventory(checkpoint).disagreements)
+  return reportOf(checkpoint, takeInventory(checkpoint, { missingScale: "copy" }).disagreements)
 }
 
 async function compareWith(

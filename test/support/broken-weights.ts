@@ -5,6 +5,7 @@
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import type { BrokenInput } from "./broken.ts"
+import { brokenScaled } from "./broken-scaled.ts"
 import { safetensorsBytes, tensor } from "./checkpoints.ts"
 
 export type Entry = readonly [name: string, dtype: string, shape: readonly number[]]
@@ -30,6 +31,9 @@ function bytesOf([name, dtype, shape]: Entry, seed: number) {
 export function fileOf(...entries: readonly Entry[]): Uint8Array {
   return safetensorsBytes(entries.map(bytesOf))
 }
+
+/** A broken input of one file: its exit code, what the error says, its tensors, and the config.json beside it. */
+export type WeightsInput = typeof weights
 
 function weights(
   name: string,
@@ -160,53 +164,6 @@ const part = (suffix: string, dtype: string, shape: readonly number[]): Entry =>
 
 const known: readonly BrokenInput[] = [
   unsupported(
-    "FP8 block",
-    /"m.q.weight": FP8 is not supported/,
-    W("F8_E4M3"),
-    part(".weight_scale_inv", "F32", [1, 1]),
-  ),
-  unsupported(
-    "FP8 tensor",
-    /FP8 is not supported/,
-    W("F8_E5M2"),
-    part(".weight_scale", "F32", []),
-    part(".input_scale", "F32", []),
-  ),
-  unsupported("FP8 without scale", /FP8 is not supported/, W("F8_E4M3")),
-  unsupported("FP8 DeepSeek-V4", /MXFP8 is not supported/, W("F8_E4M3"), part(".scale", "F8_E8M0", [1, 1])),
-  unsupported("FP8 Mistral", /FP8 is not supported/, W("F8_E4M3"), part(".qscale_weight", "F32", [])),
-  unsupported("FP4 DeepSeek-V4", /FP4 experts/, W("I8", [64, 32]), part(".scale", "F8_E8M0", [64, 2])),
-  unsupported("MXFP8", /MXFP8 is not supported/, W("F8_E4M3"), part(".weight_scale", "U8", [64, 2])),
-  unsupported(
-    "NVFP4 modelopt",
-    /NVFP4 \(modelopt\)/,
-    W("U8", [64, 32]),
-    part(".weight_scale", "F8_E4M3", [64, 4]),
-    part(".weight_scale_2", "F32", []),
-  ),
-  unsupported(
-    "NVFP4 compressed-tensors",
-    /NVFP4 \(compressed-tensors\)/,
-    part(".weight_packed", "U8", [64, 32]),
-    part(".weight_scale", "F8_E4M3", [64, 4]),
-    part(".weight_global_scale", "F32", [1]),
-  ),
-  unsupported(
-    "NVFP4 with U8 scales",
-    /NVFP4 \(compressed-tensors\)/,
-    part(".weight_packed", "U8", [64, 32]),
-    part(".weight_scale", "U8", [64, 2]),
-    part(".weight_global_scale", "F32", [1]),
-  ),
-  unsupported(
-    "NVFP4 without global scale",
-    /NVFP4 is not supported/,
-    part(".weight_packed", "U8", [64, 32]),
-    part(".weight_scale", "F8_E4M3", [64, 4]),
-  ),
-  unsupported("MXFP4 Quark", /Quark/, W("U8", [64, 32]), part(".weight_scale", "U8", [64, 2])),
-  unsupported("MXFP6", /MXFP6/, part(".weight_packed", "U8", [64, 48]), part(".weight_scale", "U8", [64, 2])),
-  unsupported(
     "pack-quantized",
     /packed by compressed-tensors/,
     part(".weight_packed", "I32", [64, 8]),
@@ -290,7 +247,7 @@ const known: readonly BrokenInput[] = [
   weights(
     "declared format of compressed-tensors",
     4,
-    /"m.q.weight_packed": .* is not supported/,
+    /this packed format of compressed-tensors is not supported/,
     [PACKED, PACKED_SCALES],
     {
       quantization_config: { quant_method: "compressed-tensors", format: "nvfp4-pack-quantized" },
@@ -298,9 +255,13 @@ const known: readonly BrokenInput[] = [
   ),
 ]
 
-export const brokenWeights: readonly BrokenInput[] = [...gptOss, ...compressedTensors, ...names, ...known].map(
-  (input) => ({
-    ...input,
-    name: `weights: ${input.name}`,
-  }),
-)
+export const brokenWeights: readonly BrokenInput[] = [
+  ...gptOss,
+  ...compressedTensors,
+  ...brokenScaled(weights),
+  ...names,
+  ...known,
+].map((input) => ({
+  ...input,
+  name: `weights: ${input.name}`,
+}))

@@ -1,0 +1,149 @@
+/** Scales that no arithmetic can use, and FP8 tensors that have none. */
+import { describe, expect, test } from "bun:test"
+import { openCheckpoint } from "../../src/checkpoint/open.ts"
+import { MalformedError } from "../../src/errors.ts"
+import { decodeMatrix } from "../../src/native/decode.ts"
+import { planConversion } from "../../src/plan/conversion.ts"
+import type { MissingScale } from "../../src/schemes/scheme.ts"
+import { runPlan } from "../../src/writer/run.ts"
+import type { RunOptions } from "../../src/writer/types.ts"
+import { verifyOutput } from "../../src/writer/verify.ts"
+import { type TensorInput, temporaryFolder, writeSafetensors } from "../support/checkpoints.ts"
+import { readTensors, tree } from "./fixture.ts"
+
+function f32(name: string, shape: readonly number[], ...values: readonly number[]): TensorInput {
+  return { name, dtype: "F32", shape, bytes: new Uint8Array(new Float32Array(values).buffer) }
+}
+
+function bytes(name: string, dtype: string, shape: readonly number[], value: number): TensorInput {
+  const count = shape.reduce((product, size) => product * size, 1)
+  return { name, dtype, shape, bytes: new Uint8Array(count).fill(value) }
+}
+
+function withByte(tensor: TensorInput, at: number, value: number): TensorInput {
+  const changed = tensor.bytes.slice()
+  changed[at] = value
+  return { ...tensor, bytes: changed }
+}
+
+const CODES = bytes("m.weight", "F8_E4M3", [4, 64], 0x38)
+const PACKED = bytes("m.weight_packed", "U8", [4, 32], 0x21)
+const GROUPS = bytes("m.weight_scale", "F8_E4M3", [4, 4], 0x38)
+const WEIGHT = bytes("m.weight", "U8", [4, 32], 0x21)
+
+const bad: readonly [title: string, tensor: string, tensors: readonly TensorInput[]][] = [
+  ["NaN among the rows' scales", "m.weight_scale", [CODES, f32("m.weight_scale", [4, 1], 1, 2, Number.NaN, 4)]],
+  [
+    "an infinite scale of a tensor",
+    "m.weight_scale_inv",
+    [CODES, f32("m.weight_scale_inv", [], -Number.POSITIVE_INFINITY)],
+  ],
+  ["NaN in a block", "m.weight_scale_inv", [CODES, f32("m.weight_scale_inv", [2, 2], 1, 1, 1, Number.NaN)]],
+  [
+    "a BF16 infinity",
+    "m.weight_scale",
+    [CODES, { name: "m.weight_scale", dtype: "BF16", shape: [1], bytes: new Uint8Array([0x80, 0x7f]) }],
+  ],
+  [
+    "an E4M3 NaN in a group",
+    "m.weight_scale",
+    [PACKED, withByte(GROUPS, 13, 0xff), f32("m.weight_global_scale", [1], 2)],
+  ],
+  ["a zero that divides", "m.weight_global_scale", [PACKED, GROUPS, f32("m.weight_global_scale", [1], 0)]],
+  ["an infinite scale of the whole", "m.weight_scale_2", [WEIGHT, GROUPS, f32("m.weight_scale_2", [], 1 / 0)]],
+  [
+    "NaN among the columns' scales",
+    "m.pre_quant_scale",
+    [WEIGHT, GROUPS, f32("m.weight_scale_2", [], 1), f32("m.pre_quant_scale", [64], ...Array(63).fill(1), Number.NaN)],
+  ],
+]
+
+async function convert(tensors: readonly TensorInput[], options: Partial<RunOptions>, missingScale?: MissingScale) {
+  const folder = temporaryFolder()
+  writeSafetensors(folder.file("in.safetensors"), tensors)
+  const plan = planConversion(
+    await openCheckpoint(folder.file("in.safetensors")),
+    missingScale === undefined ? {} : { missingScale },
+  )
+  const output = folder.file("out.safetensors")
+  try {
+    return { folder, report: await runPlan(plan, { output, ...options }), fault: undefined }
+  } catch (fault) {
+    return { folder, report: undefined, fault }
+  }
+}
+
+describe.each(bad)("%s", (_, tensor, tensors) => {
+  test.each(["mmap", "pread"] as const)("is a fault of the file, and nothing is left (%s)", async (io) => {
+    const { folder, fault } = await convert(tensors, { io })
+    using _folder = folder
+    expect(fault).toBeInstanceOf(MalformedError)
+    expect(String(fault)).toContain(`tensor "${tensor}": holds a scale that is NaN or infinite`)
+    expect(tree(folder.path)).toEqual(["in.safetensors"])
+  })
+
+  test("--non-finite allow converts it", async () => {
+    const { folder, report, fault } = await convert(tensors, { nonFinite: "allow", verify: "full" })
+    using _folder = folder
+    expect(fault).toBeUndefined()
+    expect(report!.nonFinite.count).toBeGreaterThan(0)
+  })
+})
+
+const good: readonly [title: string, nonFinite: number, tensors: readonly TensorInput[]][] = [
+  ["a zero that multiplies", 0, [WEIGHT, GROUPS, f32("m.weight_scale_2", [], 0)]],
+  ["a NaN code under a good scale", 1, [withByte(CODES, 7, 0x7f), f32("m.weight_scale", [], 1)]],
+  ["a product beyond F32", 256, [bytes("m.weight", "F8_E4M3", [4, 64], 0x7e), f32("m.weight_scale", [], 1e38)]],
+  ["an E8M0 scale of 255", 256, [CODES, bytes("m.weight_scale", "U8", [4, 2], 255)]],
+]
+
+test.each(good)("%s is no fault of a scale", async (_, nonFinite, tensors) => {
+  const { folder, report, fault } = await convert(tensors, { verify: "full" })
+  using _folder = folder
+  expect(fault).toBeUndefined()
+  expect(report!.nonFinite.count).toBe(nonFinite)
+})
+
+describe("FP8 tensors without scales", () => {
+  const tensors = [bytes("m.weight", "F8_E5M2", [4, 64], 0x3e), f32("m.norm", [2], 1, 2)]
+
+  test("are a fault by default, with the way out", async () => {
+    using folder = temporaryFolder()
+    writeSafetensors(folder.file("in.safetensors"), tensors)
+    const checkpoint = await openCheckpoint(folder.file("in.safetensors"))
+    expect(() => planConversion(checkpoint)).toThrow(/"m.weight": FP8 codes without scales/)
+  })
+
+  test.each([
+    ["one", "BF16"],
+    ["copy", "F8_E5M2"],
+  ] as const)("--missing-scale %s makes %s of them", async (missingScale, dtype) => {
+    const { folder, fault } = await convert(tensors, { verify: "full" }, missingScale)
+    using _folder = folder
+    expect(fault).toBeUndefined()
+    const found = readTensors(folder.file("out.safetensors")).get("m.weight")!
+    expect(found.dtype).toBe(dtype)
+    // 1.5 in either dtype.
+    expect([...found.bytes.subarray(0, 2)]).toEqual(dtype === "BF16" ? [0xc0, 0x3f] : [0x3e, 0x3e])
+    const report = await verifyOutput(folder.file("out.safetensors"), { source: folder.file("in.safetensors") })
+    expect(report.problems).toEqual([])
+    expect(report.ok).toBe(true)
+    expect((await verifyOutput(folder.file("out.safetensors"))).ok).toBe(true)
+  })
+})
+
+test("the MXFP4 scale 255 of the dtype F8_E8M0 is NaN", () => {
+  const { bytes: found, nonFiniteCount } = decodeMatrix({
+    codec: "mxfp4",
+    dtype: "f32",
+    rows: 1,
+    columns: 32,
+    parameters: [2],
+    sources: [
+      { bytes: new Uint8Array(16).fill(0x10), rowsPerLine: 1, lineBytes: 16, unitColumns: 32, unitBytes: 16 },
+      { bytes: new Uint8Array([255]), rowsPerLine: 1, lineBytes: 1, unitColumns: 32, unitBytes: 1 },
+    ],
+  })
+  expect(nonFiniteCount).toBe(32)
+  expect(new Float32Array(found.buffer).every(Number.isNaN)).toBe(true)
+})
