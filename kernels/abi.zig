@@ -78,6 +78,9 @@ pub const Codec = enum(u32) {
     mxfp6_e3m2 = 35,
     /// E2M1 codes, two to a byte (low nibble first), E4M3 scale for each 16 columns, F32 scale for all.
     nvfp4 = 36,
+    /// Codes of four bits of which two rows share a byte, as modelopt packs INT4 AWQ and transposed NVFP4 experts.
+    nvfp4_row_pairs = 37,
+    int4_row_pairs = 38,
 };
 
 /// What a target element is.

@@ -71,6 +71,8 @@ pub const all = struct {
     pub const mxfp6_e2m3 = @import("codecs/mxfp6_e2m3.zig");
     pub const mxfp6_e3m2 = @import("codecs/mxfp6_e3m2.zig");
     pub const nvfp4 = @import("codecs/nvfp4.zig");
+    pub const nvfp4_row_pairs = @import("codecs/nvfp4_row_pairs.zig");
+    pub const int4_row_pairs = @import("codecs/int4_row_pairs.zig");
 };
 
 comptime {

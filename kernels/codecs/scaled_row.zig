@@ -116,8 +116,12 @@ pub const Row = struct {
             return;
         }
         scales.* = @splat(0);
-        for (scales[0..count], begin..) |*entry, column| {
-            entry.* = dtype.read(row.scales, column / row.width);
+        var done: u64 = 0;
+        while (done < count) {
+            const block = (begin + done) / row.width;
+            const end = @min(count, (block + 1) * row.width - begin);
+            @memset(scales[done..end], dtype.read(row.scales, block));
+            done = end;
         }
     }
 };

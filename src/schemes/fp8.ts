@@ -31,6 +31,11 @@ export function isScaleDtype(dtype: Dtype): dtype is keyof typeof SCALE_DTYPES {
   return Object.hasOwn(SCALE_DTYPES, dtype)
 }
 
+/** The number of a dtype of scales. */
+export function scaleDtype(dtype: keyof typeof SCALE_DTYPES): number {
+  return SCALE_DTYPES[dtype]
+}
+
 /** Numbers of kernels/codecs/scaled.zig: the dtype in which a product is rounded before the output's. */
 const ROUNDINGS = { F32: 0, F16: 1, BF16: 2 } as const
 

@@ -23,6 +23,7 @@ import { mxfp4Quark } from "./mxfp4-quark.ts"
 import { mxfp6CompressedTensors } from "./mxfp6-compressed-tensors.ts"
 import { nvfp4CompressedTensors } from "./nvfp4-compressed-tensors.ts"
 import { nvfp4Modelopt } from "./nvfp4-modelopt.ts"
+import { int4Modelopt, nvfp4ExpertsModelopt } from "./row-pairs-modelopt.ts"
 import {
   type FormatRow,
   type Inventory,
@@ -40,7 +41,9 @@ export const schemes: readonly Scheme[] = [
   mxfp6CompressedTensors,
   mxfp4CompressedTensors,
   nvfp4Modelopt,
+  nvfp4ExpertsModelopt,
   mxfp4Quark,
+  int4Modelopt,
   fp8CompressedTensors,
   fp8Modelopt,
   fp8Fbgemm,

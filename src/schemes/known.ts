@@ -95,9 +95,12 @@ const PART_NAMES: ReadonlySet<string> = new Set([
   ".SCB",
 ])
 
+/** Ends of names of parts of stacked experts, which have no module of their own. */
+const STACKED_PARTS = /_(weight_scale|weight_scale_2|scale_inv)$/
+
 /** Whether a name is that of a part beside the codes. */
 export function isPartName(name: string): boolean {
-  return PART_NAMES.has(lastPart(name))
+  return PART_NAMES.has(lastPart(name)) || STACKED_PARTS.test(name)
 }
 
 /** Whole-number dtypes wide enough for codes. Masks are BOOL; position ids and the like are I64. */

@@ -17,6 +17,11 @@ export const NVFP4_GROUP_BYTES = 8
 const WHOLE = { multiply: 1, divide: 2 } as const
 const COLUMN_DTYPES = { F32: 1, F16: 2, BF16: 3 } as const
 
+/** The number of a dtype of scales of columns; 0 where there are none. */
+export function columnDtype(tensor: StoredTensor | undefined): number {
+  return tensor === undefined ? 0 : COLUMN_DTYPES[tensor.dtype as keyof typeof COLUMN_DTYPES]
+}
+
 export interface Nvfp4Parts extends Pick<Weight, "name" | "scheme"> {
   /** U8 [batch…, out, in/2]. */
   readonly codes: StoredTensor
@@ -68,7 +73,6 @@ export function nvfp4Weight(parts: Nvfp4Parts): Weight {
     wholeSource(whole, batch),
     ...(columnScales === undefined ? [] : [columnSource(columnScales, columns)]),
   ]
-  const columnDtype = columnScales === undefined ? 0 : COLUMN_DTYPES[columnScales.dtype as keyof typeof COLUMN_DTYPES]
   return {
     name,
     scheme,
@@ -79,13 +83,14 @@ export function nvfp4Weight(parts: Nvfp4Parts): Weight {
     columns,
     rowAlign: 1,
     columnAlign: NVFP4_GROUP,
-    parameters: [WHOLE[how], positiveZero ? 1 : 0, columnDtype],
+    parameters: [WHOLE[how], positiveZero ? 1 : 0, columnDtype(columnScales)],
     shape: [...leading, rows, columns],
     orientation: "as-stored",
   }
 }
 
-function wholeSource(whole: StoredTensor, batch: number): WeightSource {
+/** One scale for all, or one for each item of the batch. Throws MalformedError where there are others. */
+export function wholeSource(whole: StoredTensor, batch: number): WeightSource {
   const count = elementCount(whole.shape)
   if (count !== 1 && count !== batch) {
     throw tensorFault(whole.file.path, whole.name, "the NVFP4 scale of the whole has the wrong shape", {
@@ -98,7 +103,8 @@ function wholeSource(whole: StoredTensor, batch: number): WeightSource {
   return { role: "scale of the whole", tensor: whole, ...line }
 }
 
-function columnSource(tensor: StoredTensor, columns: number): WeightSource {
+/** A scale for each column. Throws MalformedError where there are others. */
+export function columnSource(tensor: StoredTensor, columns: number): WeightSource {
   requireDtype(tensor, "scales of columns", ["BF16", "F16", "F32"])
   requireShape(tensor, "scales of columns", [columns])
   const unitBytes = tensor.size / columns

@@ -98,6 +98,31 @@ const fp4 = (weights: WeightsInput): BrokenInput[] => [
   ]),
 ]
 
+const EXPERTS: Entry = ["m.experts.up_proj", "U8", [2, 16, 24]]
+const EXPERT_SCALES: Entry = ["m.experts.up_proj_weight_scale", "F8_E4M3", [2, 2, 24]]
+
+const pairs = (weights: WeightsInput): BrokenInput[] => [
+  weights("INT4 AWQ with groups that do not divide", 3, /INT4 scales have the wrong shape .*divides 96/, [
+    part(".weight", "U8", [8, 96]),
+    part(".weight_scale", "BF16", [16, 5]),
+  ]),
+  weights("INT4 AWQ under a second quantization", 4, /W4A8_AWQ\) is not supported/, [
+    part(".weight", "U8", [8, 96]),
+    part(".weight_scale", "F32", [16, 3]),
+    part(".weight_scale_2", "F32", []),
+  ]),
+  weights("NVFP4 experts without the scale of the whole", 3, /without the scale of the whole/, [
+    EXPERTS,
+    EXPERT_SCALES,
+  ]),
+  weights("NVFP4 experts with scales of other rows", 3, /NVFP4 scales have the wrong shape .*\[2, 2, 24\]/, [
+    EXPERTS,
+    ["m.experts.up_proj_weight_scale", "F8_E4M3", [2, 16, 3]],
+    ["m.experts.up_proj_weight_scale_2", "F32", []],
+  ]),
+  weights("NVFP4 experts' scales without codes", 3, /part of a quantized weight without its codes/, [EXPERT_SCALES]),
+]
+
 const mx = (weights: WeightsInput): BrokenInput[] => [
   weights("DeepSeek-V4 experts with a group too few", 3, /MXFP4 scales have the wrong shape/, [
     part(".weight", "I8", [64, 32]),
@@ -118,5 +143,5 @@ const mx = (weights: WeightsInput): BrokenInput[] => [
 ]
 
 export function brokenScaled(weights: WeightsInput): BrokenInput[] {
-  return [...fp8(weights), ...fp4(weights), ...mx(weights)]
+  return [...fp8(weights), ...fp4(weights), ...pairs(weights), ...mx(weights)]
 }

@@ -16,10 +16,11 @@ import casts  # noqa: E402
 import ggml  # noqa: E402
 import mxfp4  # noqa: E402
 import nvfp4  # noqa: E402
+import row_pairs  # noqa: E402
 import scaled  # noqa: E402
 import vector  # noqa: E402
 
-MAKERS = (mxfp4, casts, ggml, scaled, nvfp4)
+MAKERS = (mxfp4, casts, ggml, scaled, nvfp4, row_pairs)
 
 
 def make_all() -> list[str]:
