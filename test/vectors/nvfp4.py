@@ -1,8 +1,8 @@
 """Golden vectors of NVFP4: modelopt's dialect, whose scale of the whole multiplies, and compressed-tensors', where it
 divides; every code with every scale, and trained weights.
 
-The expected bits are those of recipe_scaled.py. Before they are written the libraries must agree on every element, NaN by
-class: nvidia-modelopt in all three dtypes, compressed-tensors in bfloat16, which is all that it gives.
+The expected bits are those of recipe_scaled.py. Before they are written the libraries must agree on every element, NaN
+by class: nvidia-modelopt in all three dtypes, compressed-tensors in bfloat16, which is all that it gives.
 """
 
 import numpy as np
@@ -53,7 +53,7 @@ def make(
     kind: str,
     columns: np.ndarray | None = None,
 ) -> str:
-    """packed uint8 [rows, columns / 2], scales uint8 [rows, columns / 16]; `columns`: float32 factors of the columns."""
+    """packed uint8 [rows, columns / 2], scales uint8 [rows, columns / 16]; `columns`: float32 factors of columns."""
     rows = len(packed)
     factor = np.float32(1 if whole is None else whole)
     zero = 0.0 if how == "multiply" else -0.0
@@ -68,8 +68,8 @@ def make(
         sources.append(place | {"hex": factor.tobytes().hex()})
     if columns is not None:
         values = recipe_scaled.scaled(values, columns)
-        place = {"role": "columns", "rows_per_line": 0, "line_bytes": columns.nbytes, "unit_columns": 1, "unit_bytes": 4}
-        sources.append(place | {"hex": columns.tobytes().hex()})
+        place = {"rows_per_line": 0, "line_bytes": columns.nbytes, "unit_columns": 1, "unit_bytes": 4}
+        sources.append({"role": "columns", **place, "hex": columns.tobytes().hex()})
     parameters = [WHOLE[how], int(how == "multiply"), 0 if columns is None else scaled.SCALES["F32"]]
     expect = {dtype: recipe.canonical(recipe.rounded(values, dtype)) for dtype in ("BF16", "F16", "F32")}
     provenance = {

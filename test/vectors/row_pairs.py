@@ -1,7 +1,7 @@
-"""Golden vectors of codes of which two rows share a byte: modelopt's INT4 AWQ, and NVFP4 experts that it stores transposed.
+"""Golden vectors of codes of which two rows share a byte: modelopt's INT4 AWQ, and NVFP4 experts that it transposes.
 
-modelopt packs them here; INT4 has no dequantizer of this packing in the library, so that its dense values are the integers
-that the packing was made of, times their scales.
+modelopt packs them here. The library has no dequantizer of this packing of INT4, so that its dense values are the
+integers that were packed, times their scales.
 """
 
 import numpy as np
@@ -71,7 +71,8 @@ def nvfp4() -> str:
     packed, turned = maybe_transpose_expert_weight_dimensions(*stacked)
     packed, turned = packed[0].contiguous().numpy(), turned[0].contiguous().numpy()
     factor = whole.numpy().astype(np.float32)
-    values = recipe_scaled.nvfp4(quantized._quantized_data.numpy(), scales.view(torch.uint8).numpy(), factor, False, 0.0)
+    codes = quantized._quantized_data.numpy()
+    values = recipe_scaled.nvfp4(codes, scales.view(torch.uint8).numpy(), factor, False, 0.0)
     theirs = quantized.dequantize(torch.float32, scale=scales, double_scale=whole, block_sizes={-1: 16})
     scaled.agree_torch("modelopt", values, theirs)
     line = {"rows_per_line": 16, "line_bytes": turned.shape[1], "unit_columns": 1, "unit_bytes": 1}

@@ -32,7 +32,8 @@ TORCH_ELEMENTS = {
 }
 # Scales at which products round, overflow, underflow, or are no numbers.
 EDGES = np.array(
-    [1.0, 0.00021362305, -0.3333333, 2.0**-149, 1.1754944e-38, 3.4028235e38, 7.0e35, 146.5, 1.0e-40, 0.0, np.inf, np.nan],
+    [1.0, 0.00021362305, -0.3333333, 2.0**-149, 1.1754944e-38, 3.4028235e38, 7.0e35, 146.5, 1.0e-40, 0.0]
+    + [np.inf, np.nan],
     dtype=np.float32,
 )
 
