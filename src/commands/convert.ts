@@ -38,7 +38,7 @@ const options = {
     group: "Output",
     choices: ["auto", "hf", "raw"],
     initial: "auto",
-    help: "form of packed experts; auto: as their names say",
+    help: "names and form: transformers', or as stored; auto: as the stored names say",
   }),
   include: list({ group: "Output", value: "GLOB", help: "dequantize only these dense names; repeatable" }),
   exclude: list({ group: "Output", value: "GLOB", help: "leave these names as stored; repeatable" }),

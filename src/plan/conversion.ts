@@ -5,7 +5,7 @@ import { isDenseDtype } from "../containers/dtype.ts"
 import { isGgmlType } from "../containers/ggml-type.ts"
 import { metadataJson } from "../containers/gguf-metadata.ts"
 import { quote, tensorFault, tensorLine } from "../containers/quote.ts"
-import { UnsupportedError, UsageError } from "../errors.ts"
+import { UsageError } from "../errors.ts"
 import { takeInventory } from "../schemes/index.ts"
 import type { Inventory, Weight } from "../schemes/scheme.ts"
 import { newConfig, rewriteConfig } from "./config.ts"
@@ -108,11 +108,10 @@ function select(inventory: Inventory, options: PlanOptions): Selection {
   const included = compileGlobs(options.include, true)
   const excluded = compileGlobs(options.exclude, false)
   const selected = (name: string) => included(name) && !excluded(name)
-  const named = inventory.weights.map((weight) => ({ weight, name: layoutOf(weight, options).name }))
   return {
     selected,
-    decoded: named.filter(({ weight, name }) => isPlain(weight) || selected(name)).map(({ weight }) => weight),
-    kept: named.filter(({ weight, name }) => !isPlain(weight) && !selected(name)).map(({ weight }) => weight),
+    decoded: inventory.weights.filter((weight) => isPlain(weight) || selected(weight.name)),
+    kept: inventory.weights.filter((weight) => !isPlain(weight) && !selected(weight.name)),
   }
 }
 
@@ -127,13 +126,6 @@ function isCast({ origin, dtype }: TensorDraft): boolean {
   return origin.weight.plainDtype !== undefined && origin.weight.plainDtype !== dtype
 }
 
-/** Dense name and orientation of a weight under the layout. */
-function layoutOf(weight: Weight, { layout }: PlanOptions): { name: string; transposed: boolean } {
-  if (layout === "raw") return { name: weight.name, transposed: false }
-  const form = layout === "hf" ? (weight.hf ?? weight) : weight
-  return { name: form.name, transposed: form.orientation === "transposed" }
-}
-
 function draftTensors(inventory: Inventory, options: PlanOptions, selection: Selection): TensorDraft[] {
   const drafts: TensorDraft[] = selection.decoded.map((weight) => draftWeight(weight, options, selection))
   const stored = new Set(selection.kept.flatMap((weight) => weight.sources.map((source) => source.tensor)))
@@ -144,15 +136,9 @@ function draftTensors(inventory: Inventory, options: PlanOptions, selection: Sel
 }
 
 function draftWeight(weight: Weight, options: PlanOptions, selection: Selection): TensorDraft {
-  const { name, transposed } = layoutOf(weight, options)
+  const { name, shape, plainDtype } = weight
   const home = weight.sources[0]!.tensor.file
-  // Names of the other tensors would have to change with this one, and some be split.
-  if (options.layout === "hf" && name !== weight.name) {
-    throw new UnsupportedError(`${home.path}: --layout hf is not available for the names of ${weight.scheme}`, {
-      hint: "use --layout auto or raw, or the checkpoint with the Hub's names",
-    })
-  }
-  const { shape, plainDtype } = weight
+  const transposed = options.layout !== "raw" && weight.orientation === "transposed"
   const keepsDtype = plainDtype !== undefined && !(options.castAll && selection.selected(name))
   return {
     name,

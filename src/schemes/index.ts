@@ -16,6 +16,7 @@ import { fp8Modelopt } from "./fp8-modelopt.ts"
 import { fp8Unscaled } from "./fp8-unscaled.ts"
 import { arrangeGguf } from "./gguf/arrange.ts"
 import { ggufSchemes } from "./gguf/types.ts"
+import { arrangeGptOss, isGptOssOriginal } from "./gpt-oss-original.ts"
 import { isRuntimeTensor, knownFormat, loosePart, mayBeCodes } from "./known.ts"
 import { mxfp4CompressedTensors } from "./mxfp4-compressed-tensors.ts"
 import { mxfp4GptOss } from "./mxfp4-gpt-oss.ts"
@@ -73,7 +74,9 @@ export function takeInventory(checkpoint: Checkpoint, options: Partial<Inventory
   const { layout = "auto", missingScale = "error" } = options
   const context: MatchContext = { checkpoint, missingScale, tensor: (name) => checkpoint.tensors.get(name) }
   const declared = schemes.filter((scheme) => scheme.declared(checkpoint))
-  const asked = [...declared, ...schemes.filter((scheme) => !declared.includes(scheme))]
+  const others = schemes.filter((scheme) => !declared.includes(scheme))
+  // The names in a GGUF file mean nothing to the schemes of safetensors.
+  const asked = checkpoint.gguf === undefined ? [...declared, ...others] : declared
   const weights = findWeights(asked, context)
   const claimed = new Set(weights.flatMap((weight) => weight.sources.map((source) => source.tensor)))
   const rest = [...checkpoint.tensors.values()].filter((tensor) => !claimed.has(tensor))
@@ -86,9 +89,16 @@ export function takeInventory(checkpoint: Checkpoint, options: Partial<Inventory
   if (weights.length === 0 && declared.length === 0) refuseUnknownMethod(checkpoint, plain)
   const disagreements = findDisagreements(checkpoint, declared, weights)
   const stored: Inventory = { weights, plain, dropped, disagreements }
-  const inventory = layout === "raw" ? stored : arrangeGguf(stored, checkpoint, layout === "hf")
+  const inventory = arrange(stored, checkpoint, layout)
   checkNames(inventory.weights, inventory.plain)
   return inventory
+}
+
+/** Models that are stored under other names, or in another form, than transformers has them. */
+function arrange(stored: Inventory, checkpoint: Checkpoint, layout: InventoryOptions["layout"]): Inventory {
+  if (layout === "raw") return stored
+  if (checkpoint.gguf !== undefined) return arrangeGguf(stored, checkpoint, layout === "hf")
+  return layout === "hf" && isGptOssOriginal(stored) ? arrangeGptOss(stored, checkpoint) : stored
 }
 
 function findWeights(asked: readonly Scheme[], context: MatchContext): Weight[] {

@@ -28,10 +28,6 @@ const NAMINGS: readonly Naming[] = [
   { codes: "_blocks", scales: "_scales", orientation: "transposed" },
 ]
 
-/** Original names whose HF name is known. Source: transformers, convert_gpt_oss_weights_to_hf.py. */
-const ORIGINAL_EXPERTS = /^block\.(\d+)\.mlp\.(mlp1|mlp2)_weight$/
-const HF_PROJECTIONS: Readonly<Record<string, string>> = { mlp1: "gate_up_proj", mlp2: "down_proj" }
-
 export const mxfp4GptOss: Scheme = {
   name: NAME,
   row: {
@@ -72,24 +68,8 @@ function match(codes: StoredTensor, context: MatchContext): Weight | undefined {
   }
   const grid = codes.shape.slice(0, -1)
   requireShape(scales, "MXFP4 scales", grid)
-  const hf = hfForm(name)
-  const weight = {
-    name,
-    scheme: NAME,
-    orientation: naming.orientation,
-    codes,
-    scales,
-    grid,
-    lastScale: "power",
-  } as const
-  return mxfp4Weight(hf === undefined ? weight : { ...weight, hf })
-}
-
-function hfForm(name: string): Weight["hf"] {
-  const [, layer, part = ""] = ORIGINAL_EXPERTS.exec(name) ?? []
-  const projection = HF_PROJECTIONS[part]
-  if (layer === undefined || projection === undefined) return undefined
-  return { name: `model.layers.${layer}.mlp.experts.${projection}`, orientation: "transposed" }
+  const { orientation } = naming
+  return mxfp4Weight({ name, scheme: NAME, orientation, codes, scales, grid, lastScale: "power" })
 }
 
 function orphan(tensor: StoredTensor): string | undefined {

@@ -29,12 +29,11 @@ export interface Mxfp4Parts extends Pick<Weight, "name" | "scheme" | "orientatio
   /** [batch…, rows, groups]; `codes` holds 16 bytes and `scales` one for each element of it. */
   readonly grid: readonly number[]
   readonly lastScale: keyof typeof LAST_SCALE
-  readonly hf?: Weight["hf"]
 }
 
 /** The weight; its dense shape is [batch…, rows, groups · 32]. Throws MalformedError where it has no values. */
 export function mxfp4Weight(parts: Mxfp4Parts): Weight {
-  const { name, scheme, orientation, codes, scales, grid, lastScale, hf } = parts
+  const { name, scheme, orientation, codes, scales, grid, lastScale } = parts
   const rows = grid.at(-2)
   const groups = grid.at(-1)
   const leading = grid.slice(0, -2)
@@ -66,7 +65,6 @@ export function mxfp4Weight(parts: Mxfp4Parts): Weight {
     parameters: [LAST_SCALE[lastScale]],
     shape: [...leading, rows, columns],
     orientation,
-    ...(hf === undefined ? {} : { hf }),
   }
 }
 

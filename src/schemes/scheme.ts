@@ -67,8 +67,6 @@ export interface Weight {
    * (the form that transformers loads for gpt-oss experts).
    */
   readonly orientation: "as-stored" | "transposed"
-  /** Other names and orientation under `--layout hf`, where they differ from the default; filled by the scheme. */
-  readonly hf?: { readonly name: string; readonly orientation: "as-stored" | "transposed" }
 }
 
 /** Names and form of the output: auto is the form that transformers loads where that is known, else as stored. */

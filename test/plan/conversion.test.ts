@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test"
 import { existsSync } from "node:fs"
 import { openCheckpoint } from "../../src/checkpoint/open.ts"
-import { MalformedError, UnsupportedError, UsageError } from "../../src/errors.ts"
+import { MalformedError, UsageError } from "../../src/errors.ts"
 import { planConversion } from "../../src/plan/conversion.ts"
 import { planNotes } from "../../src/plan/describe.ts"
 import type { Plan, PlanOptions } from "../../src/plan/plan.ts"
@@ -95,10 +95,12 @@ describe("layout", () => {
     expect(shapeOf(result, "block.0.mlp.mlp2_weight")).toEqual([2, 32, 64])
   })
 
-  test("hf on original names is refused with a word", async () => {
-    const result = plan(original, { layout: "hf" }, "model.safetensors")
-    await expect(result).rejects.toThrow(UnsupportedError)
-    await expect(plan(original, { layout: "hf" }, "model.safetensors")).rejects.toThrow(/--layout hf is not available/)
+  test("hf on original names gives the Hub's names and forms", async () => {
+    const result = await plan(original, { layout: "hf" }, "model.safetensors")
+    const hub = await plan(gptOss, {})
+    const forms = ({ shards }: Plan) =>
+      shards.flatMap((shard) => shard.tensors.map(({ name, dtype, shape }) => `${name} ${dtype} ${shape}`)).toSorted()
+    expect(forms(result)).toEqual(forms(hub))
   })
 })
 
