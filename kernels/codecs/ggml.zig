@@ -9,7 +9,7 @@
 //!
 //! A format is a struct with these declarations:
 //!
-//!     block_columns, block_bytes
+//!     block_columns, block_bytes, scales_are_f16
 //!     /// Whether every result of the block is finite in `target`, by its scales alone.
 //!     fn isOrdinary(comptime target: Target, block: [*]const u8) bool
 //!     /// Element `i` of the block.
@@ -99,6 +99,21 @@ pub fn Codec(comptime Format: type) type {
             const block = tile.line(0, row) + column / block_columns * block_bytes;
             const plain = Format.value(block, column % block_columns);
             return if (tensorScale(tile)) |scale| float.product(plain, scale) else plain;
+        }
+
+        /// A block whose f16 scales are not all numbers, or such a scale of the tensor.
+        pub fn scaleFault(tile: *const Tile) ?u32 {
+            if (tensorScale(tile)) |scale| if (!std.math.isFinite(scale)) return 1;
+            if (!Format.scales_are_f16) return null;
+            for (0..tile.row_count) |row| {
+                var column = tile.column_begin;
+                while (column < tile.column_begin + tile.column_count) : (column += block_columns) {
+                    const block = tile.line(0, row) + column / block_columns * block_bytes;
+                    // What a finite f16 gives is finite in f32.
+                    if (!Format.isOrdinary(.f32, block)) return 0;
+                }
+            }
+            return null;
         }
 
         inline fn tensorScale(tile: *const Tile) ?f32 {

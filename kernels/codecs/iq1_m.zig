@@ -13,6 +13,7 @@ const ggml = @import("ggml.zig");
 const codec = ggml.Codec(struct {
     pub const block_columns = 256;
     pub const block_bytes = 56;
+    pub const scales_are_f16 = true;
     const high_at = 32;
     const scales_at = 48;
 
@@ -64,3 +65,4 @@ pub const check = codec.check;
 pub const samples = codec.samples;
 pub const value = codec.value;
 pub const decode = codec.decode;
+pub const scaleFault = codec.scaleFault;

@@ -11,6 +11,7 @@ const ggml = @import("ggml.zig");
 const codec = ggml.Codec(struct {
     pub const block_columns = 256;
     pub const block_bytes = 74;
+    pub const scales_are_f16 = true;
     const scales_at = 66;
 
     pub inline fn isOrdinary(comptime target: ggml.Target, block: [*]const u8) bool {
@@ -41,3 +42,4 @@ pub const check = codec.check;
 pub const samples = codec.samples;
 pub const value = codec.value;
 pub const decode = codec.decode;
+pub const scaleFault = codec.scaleFault;

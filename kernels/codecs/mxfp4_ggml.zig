@@ -13,6 +13,7 @@ const ggml = @import("ggml.zig");
 const codec = ggml.Codec(struct {
     pub const block_columns = 32;
     pub const block_bytes = 17;
+    pub const scales_are_f16 = false;
 
     /// The largest value is 12 · 2^(e - 128).
     pub inline fn isOrdinary(comptime target: ggml.Target, block: [*]const u8) bool {
@@ -44,6 +45,7 @@ pub const check = codec.check;
 pub const samples = codec.samples;
 pub const value = codec.value;
 pub const decode = codec.decode;
+pub const scaleFault = codec.scaleFault;
 
 /// Twice the values of E2M1, without a negative zero. Of NVFP4 too.
 pub const doubled = [16]i8{ 0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12 };

@@ -15,6 +15,7 @@ const ggml = @import("ggml.zig");
 const codec = ggml.Codec(struct {
     pub const block_columns = 64;
     pub const block_bytes = 36;
+    pub const scales_are_f16 = false;
     /// The largest value: 6 · 480.
     pub const magnitude_max = 2880;
     const codes_at = 4;
@@ -43,6 +44,7 @@ pub const check = codec.check;
 pub const samples = codec.samples;
 pub const value = codec.value;
 pub const decode = codec.decode;
+pub const scaleFault = codec.scaleFault;
 
 /// Half of each scale: the table of codes has twice the values.
 const half_scales = blk: {

@@ -7,6 +7,7 @@ const ggml = @import("ggml.zig");
 const codec = ggml.Codec(struct {
     pub const block_columns = 128;
     pub const block_bytes = 18;
+    pub const scales_are_f16 = true;
 
     pub inline fn isOrdinary(comptime target: ggml.Target, block: [*]const u8) bool {
         return ggml.isModerate(target, 1, block);
@@ -31,3 +32,4 @@ pub const check = codec.check;
 pub const samples = codec.samples;
 pub const value = codec.value;
 pub const decode = codec.decode;
+pub const scaleFault = codec.scaleFault;

@@ -12,6 +12,7 @@ const k_scales = @import("k_scales.zig");
 const codec = ggml.Codec(struct {
     pub const block_columns = 256;
     pub const block_bytes = 144;
+    pub const scales_are_f16 = true;
     const codes_at = 16;
 
     pub inline fn isOrdinary(comptime target: ggml.Target, block: [*]const u8) bool {
@@ -39,3 +40,4 @@ pub const check = codec.check;
 pub const samples = codec.samples;
 pub const value = codec.value;
 pub const decode = codec.decode;
+pub const scaleFault = codec.scaleFault;

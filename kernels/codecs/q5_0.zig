@@ -8,6 +8,7 @@ const ggml = @import("ggml.zig");
 const codec = ggml.Codec(struct {
     pub const block_columns = 32;
     pub const block_bytes = 22;
+    pub const scales_are_f16 = true;
 
     pub inline fn isOrdinary(comptime target: ggml.Target, block: [*]const u8) bool {
         return ggml.isModerate(target, 16, block);
@@ -32,3 +33,4 @@ pub const check = codec.check;
 pub const samples = codec.samples;
 pub const value = codec.value;
 pub const decode = codec.decode;
+pub const scaleFault = codec.scaleFault;

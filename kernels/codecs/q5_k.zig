@@ -13,6 +13,7 @@ const k_scales = @import("k_scales.zig");
 const codec = ggml.Codec(struct {
     pub const block_columns = 256;
     pub const block_bytes = 176;
+    pub const scales_are_f16 = true;
     const fifth_at = 16;
     const low_at = 48;
 
@@ -49,3 +50,4 @@ pub const check = codec.check;
 pub const samples = codec.samples;
 pub const value = codec.value;
 pub const decode = codec.decode;
+pub const scaleFault = codec.scaleFault;

@@ -7,6 +7,7 @@ const vector = @import("../core/vector.zig");
 const codec = ggml.Codec(struct {
     pub const block_columns = 32;
     pub const block_bytes = 34;
+    pub const scales_are_f16 = true;
 
     pub inline fn isOrdinary(comptime target: ggml.Target, block: [*]const u8) bool {
         return ggml.isModerate(target, 128, block);
@@ -26,3 +27,4 @@ pub const check = codec.check;
 pub const samples = codec.samples;
 pub const value = codec.value;
 pub const decode = codec.decode;
+pub const scaleFault = codec.scaleFault;

@@ -124,7 +124,11 @@ function arrayNumbers(
 }
 
 function textOf(bytes: Uint8Array, { start, end }: Span): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start).toString("utf8")
+  return bufferOf(bytes).toString("utf8", start, end)
+}
+
+function bufferOf({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
+  return Buffer.from(buffer, byteOffset, byteLength)
 }
 
 /**
@@ -141,7 +145,7 @@ export function metadataJson(metadata: GgufMetadata): string {
 }
 
 function valueJson(metadata: GgufMetadata, value: GgufValue): string {
-  if (value.type === "string") return stringJson(metadata.bytes, value.span)
+  if (value.type === "string") return stringJson(bufferOf(metadata.bytes), value.span.start, value.span.end)
   if (value.type !== "array") return numberJson(value.type, value.value)
   if (value.element === "string") return stringsJson(metadata.bytes, value.count, value.span)
   const { element } = value
@@ -150,24 +154,24 @@ function valueJson(metadata: GgufMetadata, value: GgufValue): string {
 
 function stringsJson(bytes: Uint8Array, count: number, { start }: Span): string {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const buffer = bufferOf(bytes)
   const parts: string[] = []
   let position = start
   for (let i = 0; i < count; i += 1) {
     const textStart = position + STRING_PREFIX_SIZE
     // Checked when it was read: no string is longer than the header.
     position = textStart + view.getUint32(position, true)
-    parts.push(stringJson(bytes, { start: textStart, end: position }))
+    parts.push(stringJson(buffer, textStart, position))
   }
   return `[${parts.join(",")}]`
 }
 
 const REPLACEMENT = "\ufffd"
 
-function stringJson(bytes: Uint8Array, span: Span): string {
-  const text = textOf(bytes, span)
-  if (text.includes(REPLACEMENT)) {
-    const slice = bytes.subarray(span.start, span.end)
-    if (!isUtf8(slice)) return `{"hex": "${Buffer.from(slice).toString("hex")}"}`
+function stringJson(bytes: Buffer, start: number, end: number): string {
+  const text = bytes.toString("utf8", start, end)
+  if (text.includes(REPLACEMENT) && !isUtf8(bytes.subarray(start, end))) {
+    return `{"hex": "${bytes.toString("hex", start, end)}"}`
   }
   return JSON.stringify(text)
 }
@@ -180,9 +184,10 @@ function numberJson(type: NumberType, value: number | bigint): string {
   return type === "float32" ? shortestSingle(value) : String(value)
 }
 
-/** The shortest decimal that reads back as the same single. */
+/** The shortest decimal that reads back as the same single. Six digits always do where fewer do. */
 export function shortestSingle(value: number): string {
-  for (let digits = 1; digits < 9; digits += 1) {
+  if (Number.isInteger(value) && Math.abs(value) < 2 ** 24) return String(value)
+  for (let digits = 6; digits < 9; digits += 1) {
     const text = String(Number(value.toPrecision(digits)))
     if (Math.fround(Number(text)) === value) return text
   }

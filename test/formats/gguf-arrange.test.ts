@@ -156,6 +156,14 @@ describe("NVFP4", () => {
   })
 })
 
+test("experts that are a tensor each, as files of 2023 have them", async () => {
+  const experts = [0, 1].map((expert) => tensor(`blk.3.ffn_down.${expert}.weight`, Q8_0, 4, 32))
+  const { weights } = takeInventory(await openModel("llama", experts, [u32Entry("llama.expert_count", 2)]))
+  expect(weights.map(({ name }) => name)).toEqual(
+    [0, 1].map((expert) => `model.layers.3.block_sparse_moe.experts.${expert}.w2.weight`),
+  )
+})
+
 describe("models that are not known", () => {
   const tensors = [tensor("blk.0.ffn_up.weight", Q8_0, 4, 32)]
 

@@ -156,7 +156,19 @@ export function ruleOf(name: string, rules: Rules, top: Rules): NamedRule | unde
   const base = inLayer ?? whole
   const table = layer === undefined ? top : rules
   const suffix = (layerSuffix ?? topSuffix) === "bias" ? "bias" : "weight"
-  if (base === undefined || !Object.hasOwn(table, base)) return undefined
+  const rule = base === undefined ? undefined : (ownRule(table, base) ?? singleExpert(table, base))
+  if (rule === undefined) return undefined
   const prefix = layer === undefined ? "" : `model.layers.${Number(layer)}.`
-  return { rule: table[base]!, prefix, layer: Number(layer ?? 0), suffix }
+  return { rule, prefix, layer: Number(layer ?? 0), suffix }
+}
+
+function ownRule(table: Rules, base: string): Rule | undefined {
+  return Object.hasOwn(table, base) ? table[base] : undefined
+}
+
+/** Files of 2023 have a tensor for each expert: `ffn_gate.3` is one of what later is `ffn_gate_exps`. */
+function singleExpert(table: Rules, base: string): Rule | undefined {
+  const [, name, expert] = /^(ffn_(?:gate|up|down))\.(\d+)$/.exec(base) ?? []
+  const rule = name === undefined ? undefined : ownRule(table, `${name}_exps`)
+  return rule?.kind === "experts" ? tensor(rule.name.replace("#", String(Number(expert)))) : undefined
 }
