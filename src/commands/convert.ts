@@ -38,7 +38,7 @@ const options = {
     group: "Output",
     choices: ["auto", "hf", "raw"],
     initial: "auto",
-    help: "names and form: transformers', or as stored; auto: as the stored names say",
+    help: "names and form of transformers, or as stored; auto: below",
   }),
   include: list({ group: "Output", value: "GLOB", help: "dequantize only these dense names; repeatable" }),
   exclude: list({ group: "Output", value: "GLOB", help: "leave these names as stored; repeatable" }),
@@ -146,6 +146,7 @@ export default command(
     options,
     json: true,
     notes: [
+      "--layout auto gives packed experts the form that their stored names ask for, and GGUF models that of transformers where it is known.",
       "SIZE is a number with k, M, G (powers of 1000) or Ki, Mi, Gi (powers of 1024).",
       "A GLOB knows * (also over dots), ?, [a-z] and {a,b}.",
       [
