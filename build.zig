@@ -64,6 +64,7 @@ fn buildArch(
         .link_libc = true,
     });
     benchStep(b, dispatch_module);
+    var best_level: ?*std.Build.Module = null;
 
     inline for (comptime levels.of(arch)) |level| {
         const object = b.addObject(.{
@@ -72,6 +73,8 @@ fn buildArch(
         });
         library_module.addObject(object);
         test_module.addObject(object);
+        if (best_level == null and runsHere(b, arch, family, level))
+            best_level = levelModule(b, arch, family, level, .ReleaseFast);
         dispatch_module.addObject(object);
 
         const level_test_module = levelModule(b, arch, family, level, .ReleaseSafe);
@@ -94,6 +97,7 @@ fn buildArch(
         if (!native) guest_step.dependOn(installGuest(b, level_tests));
     }
     installGuestTools(b, arch, guest_step);
+    if (best_level) |level| matvecBenchStep(b, level);
     b.installArtifact(b.addLibrary(.{ .name = "dequantizer", .linkage = .dynamic, .root_module = library_module }));
 
     const tests = b.addTest(.{ .name = "test-library", .root_module = test_module, .use_llvm = true, .filters = filters });
@@ -204,6 +208,29 @@ fn benchStep(b: *std.Build, dispatch_module: *std.Build.Module) void {
     const run = b.addRunArtifact(bench);
     if (b.args) |arguments| run.addArgs(arguments);
     b.step("bench-decode", "Decode speed of every codec, target and level on one core").dependOn(&run.step);
+}
+
+/// `zig build bench-matvec`: see the file. Compiled for the best level of this machine alone.
+fn matvecBenchStep(b: *std.Build, level: *std.Build.Module) void {
+    const bench = b.addExecutable(.{ .name = "bench-matvec", .root_module = b.createModule(.{
+        .root_source_file = b.path("kernels/bench_matvec.zig"),
+        .target = level.resolved_target,
+        .optimize = .ReleaseFast,
+    }) });
+    const run = b.addRunArtifact(bench);
+    if (b.args) |arguments| run.addArgs(arguments);
+    b.step("bench-matvec", "What each technique of the products is worth on one core").dependOn(&run.step);
+}
+
+/// Whether this machine has all that a level needs.
+fn runsHere(
+    b: *std.Build,
+    comptime arch: std.Target.Cpu.Arch,
+    comptime family: type,
+    comptime level: anytype,
+) bool {
+    const cpu = b.graph.host.result.cpu;
+    return cpu.arch == arch and cpu.features.isSuperSetOf(family.featureSet(level.features));
 }
 
 /// `zig build abi`: rewrites src/native/abi.gen.ts; with CI set, fails where it is stale instead.

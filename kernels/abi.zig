@@ -31,6 +31,8 @@ pub const Status = enum(i32) {
     mismatch = 10,
     /// A scale is NaN or infinite, or a zero that divides; `Report.step` and `Report.source` say which.
     bad_scale = 11,
+    /// An activation is NaN, infinite, or beyond 2^96.
+    out_of_range = 12,
 };
 
 /// A format of stored values. The name is used for the file in codecs/, the vector file, CLI text and bench labels.
@@ -94,6 +96,52 @@ pub const JobKind = enum(u32) {
     convert = 0,
     /// Decode again with the scalar code and compare with the target file, bit for bit.
     verify = 1,
+    /// Read one step into the tiles of a matrix. It has no target: `target_file` is `none`. Only for `dq_matrix_load`.
+    load = 2,
+};
+
+/// What becomes of W · x + b before it is stored. Formulas: matvec/activation.zig.
+pub const Activation = enum(u32) {
+    none = 0,
+    relu = 1,
+    silu = 2,
+    /// With erf.
+    gelu = 3,
+    /// With tanh.
+    gelu_tanh = 4,
+    /// silu(gate) · up: the first half of the rows is the gate, the second the up.
+    swiglu = 5,
+    /// Of gpt-oss: even rows are the gate, odd ones the up; clamped at 7, alpha 1.702.
+    swiglu_oss = 6,
+};
+
+/// How weights and activations are multiplied.
+pub const Arithmetic = enum(u32) {
+    /// What a measurement at load finds faster; float where both are alike.
+    auto = 0,
+    /// Codes become f32; f32 sums.
+    float = 1,
+    /// Activations become int8 with a scale for 32 columns; exact integer sums, f32 across them.
+    int8 = 2,
+};
+
+/// Which rows share a tile.
+pub const Pairing = enum(u32) {
+    /// 16 neighbours: all activations but swiglu.
+    none = 0,
+    /// 8 of the first and 8 of the second half: swiglu, and swiglu_oss where rows % 4 is 0.
+    halves = 1,
+};
+
+/// What dq_stream_measure does with memory.
+pub const Stream = enum(u32) {
+    read = 0,
+    /// Four runs side by side for each worker.
+    read_interleaved = 1,
+    /// With ordinary stores.
+    copy = 2,
+    /// With stores that go around the caches.
+    copy_streaming = 3,
 };
 
 /// The system call that failed, for messages.
@@ -103,6 +151,8 @@ pub const Operation = enum(u32) { none = 0, open = 1, stat = 2, map = 3, read = 
 pub const source_count_max = 6;
 /// Free numbers whose meaning each codec states.
 pub const parameter_count_max = 8;
+/// Most columns that one product takes.
+pub const batch_max = 16;
 /// Value of an index field that points at nothing.
 pub const none: u32 = std.math.maxInt(u32);
 
@@ -291,11 +341,94 @@ pub const DecodeRequest = extern struct {
     addresses: [source_count_max]u64,
 };
 
-pub const enums = .{ Status, Codec, Dtype, IoMode, JobKind, Operation, FileRole };
-pub const structs = .{ Source, Step, File, Plan, JobOptions, Progress, Report, Measure, Machine, DecodeRequest };
+pub const MatrixOptions = extern struct {
+    /// 0: one for each allowed physical core.
+    thread_count: u32,
+    /// 1: workers are bound to cores, and what they multiply to the memory next to them.
+    numa: u32,
+    arithmetic: Arithmetic,
+    pairing: Pairing,
+    /// Codec of the tiles; `copy`: the one that is stored. Dense weights can become mxfp4.
+    tile_codec: Codec,
+    reserved: u32 = 0,
+    /// Bound of the tiles and of what loading them takes, in bytes.
+    memory_max: u64,
+};
+
+/// What `dq_matrix_load` made.
+pub const MatrixInfo = extern struct {
+    rows: u64,
+    columns: u64,
+    batch_count: u64,
+    /// Bytes of the tiles of one matrix: what one product reads.
+    matrix_bytes: u64,
+    /// Bytes of all tiles, with what pages round them up to.
+    memory_bytes: u64,
+    /// Scales, or dense values, that are NaN or infinite.
+    non_finite_count: u64,
+    codec: Codec,
+    /// Never `auto`.
+    arithmetic: Arithmetic,
+    pairing: Pairing,
+    /// Workers that have rows of this matrix, and those of its team.
+    worker_count: u32,
+    thread_count: u32,
+    reserved: u32 = 0,
+    /// What the choice of `auto` measured; 0: nothing.
+    float_ns: u64,
+    int8_ns: u64,
+    /// Level of the kernels, NUL-padded ASCII.
+    level: [32]u8,
+};
+
+/// The rows of one worker. With `Pairing.halves` the same run of the second half is its too.
+pub const MatrixShare = extern struct {
+    row_begin: u64,
+    row_end: u64,
+    memory_bytes: u64,
+    node: u32,
+    /// The CPU it is bound to, or `none` where it may move.
+    cpu: u32,
+};
+
+/// y = activation(W · x + bias). Addresses are of f32 in the caller's memory; counts are of elements.
+pub const MatrixRequest = extern struct {
+    /// [batch][columns].
+    x: u64,
+    x_count: u64,
+    /// [batch][rows], or half as many rows for swiglu and swiglu_oss.
+    y: u64,
+    y_count: u64,
+    /// [rows]; count 0: none.
+    bias: u64,
+    bias_count: u64,
+    /// Which matrix of a stacked weight.
+    item: u64,
+    /// Columns of x, 1 to batch_max.
+    batch: u32,
+    activation: Activation,
+    /// `auto`: what the matrix was loaded for.
+    arithmetic: Arithmetic,
+    reserved: u32 = 0,
+};
+
+pub const StreamOptions = extern struct {
+    /// 0: one for each allowed physical core.
+    thread_count: u32,
+    numa: u32,
+    /// Bytes that one measurement reads, or copies.
+    size: u64,
+};
+
+pub const enums = .{ Status, Codec, Dtype, IoMode, JobKind, Operation, FileRole, Activation, Arithmetic, Pairing, Stream };
+pub const structs = .{
+    Source,        Step,       File,        Plan,          JobOptions,    Progress, Report, Measure, Machine, DecodeRequest,
+    MatrixOptions, MatrixInfo, MatrixShare, MatrixRequest, StreamOptions,
+};
 pub const constants = .{
     .{ "SOURCE_COUNT_MAX", source_count_max },
     .{ "PARAMETER_COUNT_MAX", parameter_count_max },
+    .{ "BATCH_MAX", batch_max },
     .{ "NONE", none },
 };
 
@@ -317,10 +450,35 @@ pub const functions = struct {
     pub const dq_job_report = fn (job: u32, report: *Report) callconv(.c) Status;
     /// Cancels, waits for the workers and frees everything.
     pub const dq_job_destroy = fn (job: u32) callconv(.c) Status;
+    /// Starts to read a plan of one step (JobKind.load). The matrix can be multiplied with when that has ended well.
+    pub const dq_matrix_load = fn (plan: [*]const u8, plan_size: u32, options: *const MatrixOptions, matrix: *u32) callconv(.c) Status;
+    /// How far loading, or the reference, is.
+    pub const dq_matrix_poll = fn (matrix: u32, progress: *Progress) callconv(.c) Status;
+    pub const dq_matrix_cancel = fn (matrix: u32) callconv(.c) Status;
+    /// How loading, or the reference, ended; `bad_argument` while it runs.
+    pub const dq_matrix_report = fn (matrix: u32, report: *Report) callconv(.c) Status;
+    pub const dq_matrix_info = fn (matrix: u32, info: *MatrixInfo) callconv(.c) Status;
+    pub const dq_matrix_share = fn (matrix: u32, worker: u32, share: *MatrixShare) callconv(.c) Status;
+    /// `bad_argument` before the matrix is loaded, while its reference is computed, and for sizes that do not fit.
+    pub const dq_matrix_multiply = fn (matrix: u32, request: *const MatrixRequest) callconv(.c) Status;
+    /// The same product `count` times; the nanoseconds of each, timed inside the library, as u64.
+    pub const dq_matrix_repeat = fn (matrix: u32, request: *const MatrixRequest, times: [*]u64, count: u32) callconv(.c) Status;
+    /// Starts to compute W · x of a request in f64, from the source files by the scalar code: neither tiles nor kernels
+    /// take part. y and bias are not used.
+    pub const dq_matrix_reference = fn (matrix: u32, request: *const MatrixRequest) callconv(.c) Status;
+    /// The reference's [batch][rows] sums, as f64.
+    pub const dq_matrix_reference_read = fn (matrix: u32, sums: [*]f64, count: u32) callconv(.c) Status;
+    /// Cancels, waits and frees everything.
+    pub const dq_matrix_destroy = fn (matrix: u32) callconv(.c) Status;
+    /// Memory and workers for measuring what this machine's memory gives.
+    pub const dq_stream_create = fn (options: *const StreamOptions, stream: *u32) callconv(.c) Status;
+    /// One pass; `kind` is a Stream.
+    pub const dq_stream_measure = fn (stream: u32, kind: u32, elapsed_ns: *u64) callconv(.c) Status;
+    pub const dq_stream_destroy = fn (stream: u32) callconv(.c) Status;
 };
 
 pub const hash: u32 = blk: {
-    @setEvalBranchQuota(200_000);
+    @setEvalBranchQuota(500_000);
     var h = std.hash.Fnv1a_32.init();
     for (constants) |c| h.update(std.fmt.comptimePrint("{s}={d};", .{ c[0], c[1] }));
     for (enums) |E| {
@@ -338,7 +496,7 @@ pub const hash: u32 = blk: {
 
 comptime {
     // No hidden padding: every byte of a struct is written by the other side.
-    @setEvalBranchQuota(20_000);
+    @setEvalBranchQuota(50_000);
     for (structs) |S| {
         var size: usize = 0;
         for (@typeInfo(S).@"struct".fields) |f| {

@@ -21,12 +21,25 @@
 //!
 //!     /// Examples of such matrices, which testing/conformance.zig makes in every size.
 //!     pub const samples = [_]Sample{ … };
+//!
+//! and, where weights can be multiplied with as they are stored (matvec/dot.zig, matvec/pack.zig):
+//!
+//!     pub const dot: dots.Form = …;
+//!     pub fn spanCodes(…), blockScale(…), blockMinimum(…)
+//!
+//! and, where dense weights can be rounded to it (table.PackValuesFn):
+//!
+//!     pub fn packValues(…)
 const std = @import("std");
 const assert = std.debug.assert;
 const abi = @import("abi.zig");
 const float = @import("core/float.zig");
 const table = @import("table.zig");
 const geometry_file = @import("codecs/geometry.zig");
+const dense_product = @import("matvec/dense.zig");
+const dots = @import("matvec/dot.zig");
+const scalar_product = @import("matvec/scalar.zig");
+const stream = @import("core/stream.zig");
 
 pub const Geometry = geometry_file.Geometry;
 pub const Sample = geometry_file.Sample;
@@ -174,10 +187,80 @@ pub fn decoders(
     return rows;
 }
 
+/// `functionsOf(codec)` for every codec, as a table's rows.
+pub fn matvecs(
+    comptime functionsOf: fn (comptime type) table.Matvec,
+) [table.codec_count]table.Matvec {
+    var rows: [table.codec_count]table.Matvec = @splat(.{});
+    for (@typeInfo(all).@"struct".decls) |declaration| {
+        const tag = @field(abi.Codec, declaration.name);
+        rows[@intFromEnum(tag)] = functionsOf(@field(all, declaration.name));
+    }
+    return rows;
+}
+
+/// Bytes of a tile of so many spans of 32 columns.
+pub fn tileBytesOf(comptime codec: type) *const fn (span_count: u64) u64 {
+    return switch (codec.dot) {
+        .coded => |dot| dots.Layout(dot).tileBytes,
+        .dense => |element| &struct {
+            fn tileBytes(span_count: u64) u64 {
+                return dense_product.tileBytes(element, span_count);
+            }
+        }.tileBytes,
+    };
+}
+
+pub fn tileBytes(codec: abi.Codec, span_count: u64) u64 {
+    return switch (codec) {
+        .copy => unreachable, // has no products
+        inline else => |tag| if (@hasDecl(@field(all, @tagName(tag)), "dot"))
+            tileBytesOf(@field(all, @tagName(tag)))(span_count)
+        else
+            unreachable,
+    };
+}
+
+/// Sums that a span of 32 columns has of its own.
+pub fn spanBlocks(codec: abi.Codec) u64 {
+    return switch (codec) {
+        .copy => unreachable, // has no products
+        inline else => |tag| if (@hasDecl(@field(all, @tagName(tag)), "dot"))
+            switch (@field(all, @tagName(tag)).dot) {
+                .coded => |dot| dots.Layout(dot).span_blocks,
+                .dense => 1,
+            }
+        else
+            unreachable,
+    };
+}
+
+/// Reading and copying, by abi.Stream.
+pub const streams: [@typeInfo(abi.Stream).@"enum".fields.len]table.StreamFn = blk: {
+    var functions: [@typeInfo(abi.Stream).@"enum".fields.len]table.StreamFn = undefined;
+    for (std.enums.values(abi.Stream), &functions) |kind, *function| function.* = &struct {
+        fn call(
+            source: [*]align(4096) const u8,
+            target: [*]align(4096) u8,
+            size: u64,
+        ) callconv(.c) void {
+            switch (kind) {
+                .read => stream.read(source, size),
+                .read_interleaved => stream.readInterleaved(source, size),
+                .copy => stream.copy(source, target, size),
+                .copy_streaming => stream.copyStreaming(source, target, size),
+            }
+        }
+    }.call;
+    break :blk functions;
+};
+
 /// The table without vectors: what verification decodes with, and what every level is compared
 /// with.
 pub const scalar_table: table.Table = .{
     .decode = decoders(decodeScalar),
     .transpose16 = transposeScalar(u16),
     .transpose32 = transposeScalar(u32),
+    .matvec = matvecs(scalar_product.functionsOf),
+    .stream = streams,
 };

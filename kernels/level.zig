@@ -2,6 +2,7 @@
 //! exported hidden.
 const std = @import("std");
 const codecs = @import("codecs.zig");
+const product = @import("matvec/product.zig");
 const table = @import("table.zig");
 const transpose = @import("core/transpose.zig").transpose;
 const options = @import("level_options");
@@ -13,6 +14,8 @@ const level_table: table.Table = .{
     .decode = codecs.decoders(decode),
     .transpose16 = transposer(u16),
     .transpose32 = transposer(u32),
+    .matvec = codecs.matvecs(product.functionsOf),
+    .stream = codecs.streams,
 };
 
 fn decode(comptime codec: type, comptime target: codecs.Target, tile: *const table.Tile) u64 {
@@ -56,8 +59,21 @@ test "this level and the scalar code equal the golden vectors" {
     try vectors.testTable("scalar", &codecs.scalar_table);
 }
 
+test "products of this level equal the scalar code's and come close to f64's" {
+    const products = @import("testing/matvec.zig");
+    try products.testTable(options.name, &level_table);
+    try products.testKinds();
+    try products.testExtremeScales(&level_table);
+}
+
 test {
+    _ = @import("core/integer.zig");
+    _ = @import("core/math.zig");
     _ = @import("core/minifloat.zig");
+    _ = @import("core/stream.zig");
+    _ = @import("matvec/activation.zig");
+    _ = @import("matvec/quantize.zig");
+    _ = @import("matvec/scale.zig");
     _ = @import("testing/minifloat_test.zig");
     _ = @import("testing/vector_test.zig");
 }

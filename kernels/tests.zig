@@ -19,6 +19,9 @@ comptime {
     _ = @import("machine/system.zig");
     _ = @import("machine/topology.zig");
     _ = @import("testing/levels.zig");
+    _ = @import("matvec/team.zig");
+    _ = @import("matvec/teams.zig");
+    _ = @import("matvec/requantize.zig");
     _ = @import("testing/matrix.zig");
     _ = @import("testing/vector_test.zig");
 }

@@ -7,6 +7,7 @@ const std = @import("std");
 const float = @import("../core/float.zig");
 const table = @import("../table.zig");
 const vector = @import("../core/vector.zig");
+const dots = @import("../matvec/dot.zig");
 const geometry_file = @import("geometry.zig");
 const Geometry = geometry_file.Geometry;
 const Sample = geometry_file.Sample;
@@ -35,6 +36,9 @@ pub fn Codec(comptime source: Target) type {
                 .sources = &.{elements_source},
             },
         };
+
+        /// For products.
+        pub const dot: dots.Form = .{ .dense = source };
 
         pub fn value(tile: *const Tile, row: u64, column: u64) f32 {
             const bytes = tile.line(0, row)[column * @sizeOf(Stored) ..][0..@sizeOf(Stored)];

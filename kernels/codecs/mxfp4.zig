@@ -13,6 +13,7 @@ const abi = @import("../abi.zig");
 const float = @import("../core/float.zig");
 const table = @import("../table.zig");
 const vector = @import("../core/vector.zig");
+const dots = @import("../matvec/dot.zig");
 const geometry_file = @import("geometry.zig");
 const Geometry = geometry_file.Geometry;
 const Sample = geometry_file.Sample;
@@ -215,3 +216,57 @@ inline fn countNonFinite(
     counter.add(bits);
     return counter.total();
 }
+
+/// For products: twice the value of every code is an integer, and the bytes are a tile's as they are.
+pub const dot: dots.Form = .{ .coded = .{
+    .bits = .four,
+    .values = doubled: {
+        var values: [16]i8 = undefined;
+        for (&values, float.e2m1) |*integer, e2m1| integer.* = @intFromFloat(2 * e2m1);
+        break :doubled values;
+    },
+    .unit = 0.5,
+    .block_columns = block_columns,
+    .scale = .e8m0,
+    .order = dots.neighbour_order,
+} };
+
+/// The stored bytes of a block; columns that are not there are zeros.
+pub fn spanCodes(tile: *const Tile, row: u64, span: u64, codes: *[block_bytes]u8) void {
+    loadBlock(tile, row, span, codes);
+    // The smallest codes become the next ones as their scale is halved.
+    if (isLastAndFinite(tile, row, span, codes)) {
+        for (codes) |*byte| byte.* = (byte.* & 0x11) << 1 | byte.* & 0x88;
+    }
+}
+
+pub fn blockScale(tile: *const Tile, row: u64, block: u64) u32 {
+    var codes: [block_bytes]u8 = undefined;
+    const scale = tile.line(1, row)[block];
+    if (scale != 255) return scale;
+    loadBlock(tile, row, block, &codes);
+    return if (isLastAndFinite(tile, row, block, &codes)) 254 else 255;
+}
+
+fn loadBlock(tile: *const Tile, row: u64, block: u64, codes: *[block_bytes]u8) void {
+    const stored = tile.line(0, row) + block * block_bytes;
+    const rest = tile.columns - block * block_columns;
+    if (rest >= block_columns) {
+        codes.* = stored[0..block_bytes].*;
+    } else {
+        const size = (rest + 1) / 2;
+        @memcpy(codes[0..size], stored[0..size]);
+        @memset(codes[size..], 0);
+        if (rest % 2 == 1) codes[size - 1] &= 15;
+    }
+}
+
+/// Whether the scale of a block is 2^128 and all its values are finite all the same. A product
+/// knows 255 as infinite.
+fn isLastAndFinite(tile: *const Tile, row: u64, block: u64, codes: *const [block_bytes]u8) bool {
+    if (tile.line(1, row)[block] != 255 or lastScale(tile) != .power) return false;
+    for (codes) |byte| if (byte & 0x66 != 0) return false;
+    return true;
+}
+
+pub const packValues = @import("../matvec/requantize.zig").packValues;

@@ -111,7 +111,8 @@ pub fn scaleFault(step: *const abi.Step, views: *const Views, tile: tiles.Tile) 
     return null;
 }
 
-fn tileOf(
+/// A run of a tile's rows as codecs take it.
+pub fn tileOf(
     step: *const abi.Step,
     views: *const Views,
     tile: tiles.Tile,

@@ -25,7 +25,7 @@ pub const Plan = struct {
         @memcpy(memory, bytes);
         const plan = try split(memory);
         for (plan.files) |*file| try checkFile(file, plan.text);
-        for (plan.steps) |*step| try checkStep(step, plan.files);
+        for (plan.steps) |*step| try checkStep(step, plan.files, kind);
         if (kind == .convert) try checkCover(gpa, plan);
         return plan;
     }
@@ -127,7 +127,7 @@ fn checkFile(file: *const abi.File, text: []const u8) Error!void {
     if (file.role == .source) try require(file.head_size == 0);
 }
 
-fn checkStep(step: *const abi.Step, files: []const abi.File) Error!void {
+fn checkStep(step: *const abi.Step, files: []const abi.File, kind: abi.JobKind) Error!void {
     try require(enumsAreValid(abi.Step, step));
     try require(step.transposed <= 1);
     try require(step.source_count >= 1 and step.source_count <= abi.source_count_max);
@@ -136,10 +136,11 @@ fn checkStep(step: *const abi.Step, files: []const abi.File) Error!void {
     try require(try targetSize(step) == step.target_size);
     try require(rows_file.areValid(step));
 
-    try require(step.target_file < files.len);
-    const target = files[step.target_file];
-    try require(target.role == .target and step.target_offset >= target.head_size);
-    try require(inside(step.target_offset, step.target_size, target.size));
+    if (kind == .load) {
+        try require(step.target_file == abi.none and step.target_offset == 0);
+        try require(step.codec != .copy and step.transposed == 0);
+        try require(rows_file.areAsStored(step));
+    } else try checkTarget(step, files);
 
     const sources = step.sources[0..step.source_count];
     for (sources) |*source| {
@@ -160,6 +161,13 @@ fn checkStep(step: *const abi.Step, files: []const abi.File) Error!void {
             .sources = sources[part * part_sources ..][0..part_sources],
         }));
     }
+}
+
+fn checkTarget(step: *const abi.Step, files: []const abi.File) Error!void {
+    try require(step.target_file < files.len);
+    const target = files[step.target_file];
+    try require(target.role == .target and step.target_offset >= target.head_size);
+    try require(inside(step.target_offset, step.target_size, target.size));
 }
 
 /// The bytes of all elements; each extent is at least 1.

@@ -3,6 +3,7 @@
 const std = @import("std");
 const conformance = @import("conformance.zig");
 const dispatch = @import("../dispatch.zig");
+const products = @import("matvec.zig");
 const vectors = @import("vectors.zig");
 
 test "every level of this machine equals the scalar code and the golden vectors" {
@@ -16,5 +17,7 @@ test "every level of this machine equals the scalar code and the golden vectors"
         const table = dispatch.tableOf(level);
         try conformance.testTable(name, table);
         try vectors.testTable(name, table);
+        try products.testTable(name, table);
+        try products.testExtremeScales(table);
     }
 }

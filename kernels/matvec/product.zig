@@ -1,0 +1,143 @@
+//! The functions of one CPU level that multiply tiles, made from what a codec says of its weights.
+const std = @import("std");
+const abi = @import("../abi.zig");
+const table = @import("../table.zig");
+const activation = @import("activation.zig");
+const dense = @import("dense.zig");
+const dots = @import("dot.zig");
+const float = @import("float.zig");
+const int8 = @import("int8.zig");
+const pack = @import("pack.zig");
+const quantize = @import("quantize.zig");
+
+/// Columns of a batch that meet a register of weights at once, the most first. Eight need more sums
+/// than there are registers: on Zen 3 they are no faster than twice four.
+const column_steps = [_]comptime_int{ 4, 1 };
+
+/// table.Matvec of a codec.
+pub fn functionsOf(comptime codec: type) table.Matvec {
+    if (!@hasDecl(codec, "dot")) return .{};
+    return switch (codec.dot) {
+        .coded => |dot| .{
+            .pack = packer(codec),
+            .pack_values = if (@hasDecl(codec, "packValues")) &codec.packValues else null,
+            .prepare_float = prepareFloat(dot.order),
+            .prepare_int8 = prepareInt8(dot),
+            .multiply_float = multiplier(dot, .float),
+            .multiply_int8 = multiplier(dot, .int8),
+        },
+        .dense => |element| .{
+            .pack = packer(codec),
+            .prepare_float = prepareFloat(dots.column_order),
+            .multiply_float = multiplier(element, .float),
+        },
+    };
+}
+
+fn packer(comptime codec: type) table.PackFn {
+    return &struct {
+        fn call(
+            source: *const table.Tile,
+            row: u64,
+            row_count: u64,
+            lane: u64,
+            tile: [*]align(64) u8,
+        ) callconv(.c) u64 {
+            return switch (codec.dot) {
+                .coded => pack.packCoded(codec, source, row, row_count, lane, tile),
+                .dense => |element| pack.packDense(element, source, row, row_count, lane, tile),
+            };
+        }
+    }.call;
+}
+
+fn prepareFloat(comptime order: [dots.span_columns]u8) table.PrepareFn {
+    return &struct {
+        fn call(
+            activations: *const table.Activations,
+            column: u64,
+            x: [*]const f32,
+            columns: u64,
+        ) callconv(.c) bool {
+            return quantize.prepareFloat(order, activations, column, x, columns);
+        }
+    }.call;
+}
+
+fn prepareInt8(comptime dot: dots.Dot) table.PrepareFn {
+    return &struct {
+        fn call(
+            activations: *const table.Activations,
+            column: u64,
+            x: [*]const f32,
+            columns: u64,
+        ) callconv(.c) bool {
+            return quantize.prepareInt8(dot, activations, column, x, columns);
+        }
+    }.call;
+}
+
+/// `what`: the Dot of coded weights or the element of dense ones.
+fn multiplier(comptime what: anytype, comptime arithmetic: abi.Arithmetic) table.ProductFn {
+    return &struct {
+        fn call(product: *const table.Product) callconv(.c) void {
+            multiplyTiles(what, arithmetic, .{}, product);
+        }
+    }.call;
+}
+
+/// One pass over the tiles: each meets all columns of the batch while it is in the cache.
+pub fn multiplyTiles(
+    comptime what: anytype,
+    comptime arithmetic: abi.Arithmetic,
+    comptime options: int8.Options,
+    product: *const table.Product,
+) void {
+    @setRuntimeSafety(false);
+    var done: u64 = 0;
+    if (arithmetic == .int8 and product.batch == 1 and product.is_streaming) {
+        // As many runs of neighbouring tiles, side by side.
+        const run = product.tile_count / options.streams;
+        for (0..run) |i| {
+            var numbers: [options.streams]u64 = undefined;
+            inline for (&numbers, 0..) |*number, stream| number.* = stream * run + i;
+            multiplySome(what, arithmetic, 1, options, product, &numbers, 0);
+        }
+        done = run * options.streams;
+    }
+    for (done..product.tile_count) |i| {
+        var column: usize = 0;
+        inline for (column_steps) |n| {
+            while (column + n <= product.batch) : (column += n)
+                multiplySome(what, arithmetic, n, options, product, &[_]u64{i}, column);
+        }
+    }
+}
+
+/// Some tiles, by their numbers within the product, times `n` columns.
+inline fn multiplySome(
+    comptime what: anytype,
+    comptime arithmetic: abi.Arithmetic,
+    comptime n: comptime_int,
+    comptime options: int8.Options,
+    product: *const table.Product,
+    numbers: anytype,
+    column: u64,
+) void {
+    const is_dense = @TypeOf(what) != dots.Dot;
+    var tiles: [numbers.len][*]align(64) const u8 = undefined;
+    inline for (&tiles, numbers) |*tile, number|
+        tile.* = @alignCast(product.tiles + number * product.tile_bytes);
+    const all = if (is_dense)
+        .{dense.multiply(what, n, options, tiles[0], product.x, column)}
+    else switch (arithmetic) {
+        .int8 => int8.multiply(what, n, numbers.len, options, &tiles, product.x, column),
+        .float => .{float.multiply(what, n, options, tiles[0], product.x, column)},
+        .auto => comptime unreachable,
+    };
+    const unit: activation.Rows = @splat(if (is_dense) 1 else what.unit);
+    inline for (numbers, 0..) |number, t| inline for (all[t], 0..) |sum, c| {
+        const rows: activation.Rows = @bitCast(sum);
+        activation.finish(product, product.tile_first + number, column + c, rows * unit);
+    };
+}
