@@ -5,6 +5,11 @@
  *     const plan = planConversion(checkpoint, { to: "BF16" })
  *     const report = await runPlan(plan, { output: "gpt-oss-20b-bf16/", onProgress: console.log })
  *
+ * and multiply with a weight as it is stored:
+ *
+ *     using w = await loadMatrix(checkpoint, "model.layers.0.mlp.experts.down_proj", { expert: 3 })
+ *     const y = w.multiply(x, undefined, { activation: "silu" })
+ *
  * Sizes and offsets are bytes, times seconds, shapes count elements. Every fault of a file, the machine or the
  * arguments is a DequantizerError with an `exitCode` and, where there is a way on, a `hint`.
  */
@@ -28,6 +33,15 @@ export {
   UnsupportedError,
   UsageError,
 } from "./errors.ts"
+export { type LoadOptions, loadMatrix } from "./matrix/load.ts"
+export type {
+  ActivationName,
+  ArithmeticName,
+  Matrix,
+  MatrixFacts,
+  MultiplyOptions,
+  Share,
+} from "./matrix/matrix.ts"
 export { type MachineInfo, machineInfo, selectLevel } from "./native/machine.ts"
 export { planConversion } from "./plan/conversion.ts"
 export { describePlan, type PlanFacts, type PlanSummary, summarizePlan } from "./plan/describe.ts"

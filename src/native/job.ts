@@ -125,13 +125,7 @@ export class Job implements Disposable {
   poll(): JobProgress {
     this.#assertAlive()
     assertOk("dq_job_poll", native().dq_job_poll(this.#handle, this.#progress))
-    const values = unpackStruct(Progress, this.#progress)
-    return {
-      bytesDone: safeNumber(values.bytes_done),
-      bytesTotal: safeNumber(values.bytes_total),
-      step: optional(values.step),
-      running: values.running !== 0,
-    }
+    return readProgress(this.#progress)
   }
 
   /** Asks the job to stop; it ends within milliseconds. */
@@ -141,20 +135,9 @@ export class Job implements Disposable {
   }
 
   /** Waits for the job's end, whatever it is, and returns its report. */
-  async finish({ signal, onProgress }: WaitOptions = {}): Promise<JobReport> {
-    const onAbort = () => this.cancel()
-    if (signal?.aborted) onAbort()
-    signal?.addEventListener("abort", onAbort, { once: true })
-    try {
-      for (let polls = 0; ; polls++) {
-        const progress = this.poll()
-        onProgress?.(progress)
-        if (!progress.running) return this.report()
-        await Bun.sleep(POLL_MS[polls] ?? POLL_MS_MAX)
-      }
-    } finally {
-      signal?.removeEventListener("abort", onAbort)
-    }
+  async finish(options: WaitOptions = {}): Promise<JobReport> {
+    await waitUntilEnd(this, options)
+    return this.report()
   }
 
   /** What an ended job has to say. */
@@ -162,33 +145,7 @@ export class Job implements Disposable {
     this.#assertAlive()
     const bytes = new Uint8Array(Report.size)
     assertOk("dq_job_report", native().dq_job_report(this.#handle, bytes))
-    const values = unpackStruct(Report, bytes)
-    return {
-      status: statusName(values.status),
-      errno: values.errno,
-      operation: enumName(Operation, values.operation),
-      file: optional(values.file),
-      step: optional(values.step),
-      source: optional(values.source),
-      threads: values.thread_count,
-      io: resolvedIo(values.io),
-      memoryBytes: safeNumber(values.memory_bytes),
-      bytesRead: safeNumber(values.bytes_read),
-      bytesWritten: safeNumber(values.bytes_written),
-      elementsCompared: safeNumber(values.elements_compared),
-      nonFinite: { count: safeNumber(values.non_finite_count), step: optional(values.non_finite_step) },
-      mismatch:
-        values.mismatch_step === NONE
-          ? undefined
-          : {
-              count: safeNumber(values.mismatch_count),
-              step: values.mismatch_step,
-              element: safeNumber(values.mismatch_element),
-              found: values.mismatch_found,
-              expected: values.mismatch_expected,
-            },
-      seconds: Number(values.elapsed_ns) / 1e9,
-    }
+    return readReport(bytes)
   }
 
   dispose(): void {
@@ -203,6 +160,71 @@ export class Job implements Disposable {
 
   #assertAlive(): void {
     if (this.#plan === undefined) throw new Error("the job is disposed")
+  }
+}
+
+/** What native work that is polled has in common. */
+export interface Polled {
+  poll(): JobProgress
+  cancel(): void
+}
+
+/** Polls until the work has ended, whatever the end is. */
+export async function waitUntilEnd(work: Polled, { signal, onProgress }: WaitOptions): Promise<void> {
+  const onAbort = () => work.cancel()
+  if (signal?.aborted) onAbort()
+  signal?.addEventListener("abort", onAbort, { once: true })
+  try {
+    for (let polls = 0; ; polls++) {
+      const progress = work.poll()
+      onProgress?.(progress)
+      if (!progress.running) return
+      await Bun.sleep(POLL_MS[polls] ?? POLL_MS_MAX)
+    }
+  } finally {
+    signal?.removeEventListener("abort", onAbort)
+  }
+}
+
+/** Reads a Progress of kernels/abi.zig. */
+export function readProgress(bytes: Uint8Array): JobProgress {
+  const values = unpackStruct(Progress, bytes)
+  return {
+    bytesDone: safeNumber(values.bytes_done),
+    bytesTotal: safeNumber(values.bytes_total),
+    step: optional(values.step),
+    running: values.running !== 0,
+  }
+}
+
+/** Reads a Report of kernels/abi.zig. */
+export function readReport(bytes: Uint8Array): JobReport {
+  const values = unpackStruct(Report, bytes)
+  return {
+    status: statusName(values.status),
+    errno: values.errno,
+    operation: enumName(Operation, values.operation),
+    file: optional(values.file),
+    step: optional(values.step),
+    source: optional(values.source),
+    threads: values.thread_count,
+    io: resolvedIo(values.io),
+    memoryBytes: safeNumber(values.memory_bytes),
+    bytesRead: safeNumber(values.bytes_read),
+    bytesWritten: safeNumber(values.bytes_written),
+    elementsCompared: safeNumber(values.elements_compared),
+    nonFinite: { count: safeNumber(values.non_finite_count), step: optional(values.non_finite_step) },
+    mismatch:
+      values.mismatch_step === NONE
+        ? undefined
+        : {
+            count: safeNumber(values.mismatch_count),
+            step: values.mismatch_step,
+            element: safeNumber(values.mismatch_element),
+            found: values.mismatch_found,
+            expected: values.mismatch_expected,
+          },
+    seconds: Number(values.elapsed_ns) / 1e9,
   }
 }
 

@@ -2,7 +2,7 @@
 import { UnsupportedError, UsageError } from "../errors.ts"
 import { Machine, Status } from "./abi.gen.ts"
 import { assertOk, native, statusName } from "./library.ts"
-import { safeNumber, unpackStruct } from "./struct.ts"
+import { safeNumber, text, unpackStruct } from "./struct.ts"
 
 export interface MachineInfo {
   /** Level in use, and every level that the program knows, best first, the scalar code last. */
@@ -86,9 +86,4 @@ export function selectLevel(name: string | undefined): void {
       .map((level) => level.name)
       .join(", ")}`,
   })
-}
-
-function text(bytes: readonly number[]): string {
-  const end = bytes.indexOf(0)
-  return new TextDecoder().decode(Uint8Array.from(end < 0 ? bytes : bytes.slice(0, end)))
 }

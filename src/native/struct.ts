@@ -200,3 +200,9 @@ export function enumName<E extends { readonly [name: string]: number }>(names: E
   for (const name in names) if (names[name] === value) return name
   throw new RangeError(`${value} is none of ${Object.keys(names).join(", ")}`)
 }
+
+/** NUL-padded text of a field. */
+export function text(bytes: readonly number[]): string {
+  const end = bytes.indexOf(0)
+  return new TextDecoder().decode(Uint8Array.from(end < 0 ? bytes : bytes.slice(0, end)))
+}

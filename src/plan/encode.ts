@@ -3,7 +3,7 @@
  * the output is one step; empty tensors have none. Nothing in the buffer points outside of it.
  */
 import type { SourceFile, StoredTensor } from "../containers/container.ts"
-import { type DenseDtype, DTYPE_BITS, type Dtype, isDenseDtype } from "../containers/dtype.ts"
+import { type DenseDtype, DTYPE_BITS, type Dtype, isDenseDtype, type SafetensorsDtype } from "../containers/dtype.ts"
 import {
   ABI_HASH,
   Codec,
@@ -12,6 +12,7 @@ import {
   Dtype as DtypeNumber,
   File,
   FileRole,
+  NONE,
   PARAMETER_COUNT_MAX,
   Plan,
   SOURCE_COUNT_MAX,
@@ -51,7 +52,37 @@ export function encodePlan(targets: readonly TargetFile[]): EncodedPlan {
   const sourceIndex = new Map(sources.map((file, i) => [file, i]))
   const text = new Text()
   const files = [...sources.map((file) => sourceEntry(file, text)), ...targets.map((file) => targetEntry(file, text))]
+  const entries = steps.map(({ tensor, target }) => stepEntry(tensor, sources.length + target, sourceIndex))
+  return {
+    bytes: encode(files, entries, text),
+    files: [...sources, ...targets],
+    steps: steps.map(({ tensor }) => tensor),
+  }
+}
 
+/** A plan that only reads: one step without a target (kernels/abi.zig: JobKind.load). */
+export interface EncodedLoad {
+  readonly bytes: Uint8Array
+  readonly files: readonly ReportFile[]
+}
+
+/** Encodes the reading of a weight, its stored rows as they are. */
+export function encodeLoad(weight: Weight): EncodedLoad {
+  const sources = [...new Set(weight.sources.map((source) => source.tensor.file))]
+  const sourceIndex = new Map(sources.map((file, i) => [file, i]))
+  const text = new Text()
+  const files = sources.map((file) => sourceEntry(file, text))
+  const size = (weight.batch * weight.rows * weight.columns * DTYPE_BITS.F32) / 8
+  const step = {
+    ...weightWork(weight, false, "F32", size, sourceIndex),
+    target_file: NONE,
+    target_offset: 0,
+    target_size: size,
+  }
+  return { bytes: encode(files, [step], text), files: sources }
+}
+
+function encode(files: readonly FileInput[], steps: readonly StepInput[], text: Text): Uint8Array {
   const filesStart = Plan.size
   const stepsStart = filesStart + files.length * File.size
   const textStart = stepsStart + steps.length * Step.size
@@ -64,12 +95,9 @@ export function encodePlan(targets: readonly TargetFile[]): EncodedPlan {
     text_size: text.size,
   })
   for (const [i, file] of files.entries()) writeStruct(view, filesStart + i * File.size, File, file)
-  for (const [i, { tensor, target }] of steps.entries()) {
-    const step = stepEntry(tensor, sources.length + target, sourceIndex)
-    writeStruct(view, stepsStart + i * Step.size, Step, step)
-  }
+  for (const [i, step] of steps.entries()) writeStruct(view, stepsStart + i * Step.size, Step, step)
   text.copyTo(bytes, textStart)
-  return { bytes, files: [...sources, ...targets], steps: steps.map(({ tensor }) => tensor) }
+  return bytes
 }
 
 /** Paths and headers, one behind the other. */
@@ -94,7 +122,9 @@ class Text {
   }
 }
 
-function sourceEntry(file: SourceFile, text: Text): StructInput<typeof File> {
+type FileInput = StructInput<typeof File>
+
+function sourceEntry(file: SourceFile, text: Text): FileInput {
   const path = new TextEncoder().encode(file.path)
   return {
     role: FileRole.source,
@@ -109,7 +139,7 @@ function sourceEntry(file: SourceFile, text: Text): StructInput<typeof File> {
   }
 }
 
-function targetEntry(file: TargetFile, text: Text): StructInput<typeof File> {
+function targetEntry(file: TargetFile, text: Text): FileInput {
   const path = new TextEncoder().encode(file.path)
   return {
     role: FileRole.target,
@@ -134,7 +164,7 @@ function stepEntry(tensor: OutputTensor, target: number, files: ReadonlyMap<Sour
   const place = { target_file: target, target_offset: tensor.offset, target_size: tensor.size }
   const { origin } = tensor
   if (origin.kind === "weight") {
-    return { ...place, ...weightWork(origin.weight, origin.transposed, tensor, files) }
+    return { ...place, ...weightWork(origin.weight, origin.transposed, tensor.dtype, tensor.size, files) }
   }
   return { ...place, ...plainWork(origin.tensor, tensor, files) }
 }
@@ -144,19 +174,20 @@ type Work = Omit<StepInput, "target_file" | "target_offset" | "target_size">
 function weightWork(
   weight: Weight,
   transposed: boolean,
-  tensor: OutputTensor,
+  dtype: SafetensorsDtype,
+  size: number,
   files: ReadonlyMap<SourceFile, number>,
 ): Work {
   const values = weight.batch * weight.rows * weight.columns
-  if (values * DTYPE_BITS[tensor.dtype] !== tensor.size * 8) {
-    throw new Error(`weight ${weight.name}: ${values} values do not fill ${tensor.size} bytes of ${tensor.dtype}`)
+  if (values * DTYPE_BITS[dtype] !== size * 8) {
+    throw new Error(`weight ${weight.name}: ${values} values do not fill ${size} bytes of ${dtype}`)
   }
   if (weight.sources.length > SOURCE_COUNT_MAX || weight.parameters.length > PARAMETER_COUNT_MAX) {
     throw new Error(`weight ${weight.name}: more sources or parameters than a step can name`)
   }
   return {
     codec: Codec[weight.codec],
-    dtype: DtypeNumber[denseName(tensor.dtype)],
+    dtype: DtypeNumber[denseName(dtype)],
     transposed: transposed ? 1 : 0,
     source_count: weight.sources.length,
     batch_count: weight.batch,
