@@ -5,6 +5,7 @@ const LOADERS = {
   inspect: () => import("./inspect.ts"),
   convert: () => import("./convert.ts"),
   verify: () => import("./verify.ts"),
+  matvec: () => import("./matvec.ts"),
   doctor: () => import("./doctor.ts"),
   formats: () => import("./formats.ts"),
   completion: () => import("./completion.ts"),

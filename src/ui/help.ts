@@ -108,7 +108,7 @@ export function mainHelp(commands: readonly CommandSpec[], paint: Palette): stri
   )
   const globals = Object.entries(globalOptions).map(([name, option]) => optionName(name, option).trimStart())
   return [
-    `${paint.heading(PROGRAM)} - inspect and dequantize quantized LLM checkpoints on CPU`,
+    `${paint.heading(PROGRAM)} - inspect, dequantize and multiply quantized LLM checkpoints on CPU`,
     "",
     `${paint.heading("Usage:")} ${PROGRAM} <command> [options] <path>`,
     `       ${PROGRAM} <path>              same as: ${PROGRAM} inspect <path>`,

@@ -52,7 +52,7 @@ export function manualPage(specs: readonly CommandSpec[], version: string): stri
   const lines = [
     `.TH ${PROGRAM.toUpperCase()} 1 "" "${PROGRAM} ${version}"`,
     ".SH NAME",
-    `${PROGRAM} \\- inspect and dequantize quantized LLM checkpoints on CPU`,
+    `${PROGRAM} \\- inspect, dequantize and multiply quantized LLM checkpoints on CPU`,
     ".SH SYNOPSIS",
     `\\fB${PROGRAM}\\fR \\fIcommand\\fR [\\fIoptions\\fR] \\fIpath\\fR`,
     ".br",
