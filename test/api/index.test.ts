@@ -25,6 +25,7 @@ test("what it exports", () => {
     "describePlan",
     "formatRows",
     "freeBytes",
+    "loadMatrix",
     "machineInfo",
     "measurePlan",
     "openCheckpoint",
