@@ -10,15 +10,25 @@ export interface Guest {
   folder: string
   /** Levels with a program `test-<level>`. */
   levels: string[]
+  /** Where the host is of another architecture: `test-library`, the tests beside and above the kernels. */
+  library: boolean
 }
 
-/** Calls `work` with a fresh folder that is gone afterwards. */
+const SIGNALS = { SIGINT: 130, SIGTERM: 143 } as const
+
+/** Calls `work` with a fresh folder that is gone afterwards, also where the process is interrupted. */
 export async function withFolder<Result>(work: (folder: string) => Promise<Result>): Promise<Result> {
   const folder = mkdtempSync(join(tmpdir(), "emulation-"))
+  const remove = () => rmSync(folder, { recursive: true, force: true })
+  const interrupts = Object.entries(SIGNALS).map(([signal, code]) => [signal, () => process.exit(code)] as const)
+  process.once("exit", remove)
+  for (const [signal, handler] of interrupts) process.once(signal, handler)
   try {
     return await work(folder)
   } finally {
-    rmSync(folder, { recursive: true, force: true })
+    for (const [signal, handler] of interrupts) process.off(signal, handler)
+    process.off("exit", remove)
+    remove()
   }
 }
 
@@ -27,6 +37,12 @@ export async function buildGuest(arch: "x86_64" | "aarch64", folder: string): Pr
   const command = [await findZig(), "build", "guest-tests", `-Darch=${arch}`, "--prefix", folder]
   if ((await run(command)) !== 0) throw new BuildError(`the tests of ${arch} do not compile`)
   const programs = join(folder, "guest")
-  const levels = readdirSync(programs).filter((name) => name.startsWith("test-"))
-  return { folder: programs, levels: levels.map((name) => name.slice("test-".length)).sort() }
+  const tests = readdirSync(programs).flatMap((name) => name.match(/^test-(.+)$/)?.[1] ?? [])
+  const levels = tests.filter((name) => name !== "library").sort()
+  return { folder: programs, levels, library: tests.includes("library") }
+}
+
+/** What a level's CPU runs: detection, the level's own tests, and the library's. */
+export function programsOf(guest: Guest, level: string): string[] {
+  return ["levels", `test-${level}`, ...(guest.library ? ["test-library"] : [])]
 }

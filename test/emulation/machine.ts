@@ -111,7 +111,11 @@ export async function runMachine(tools: BochsTools, machine: Machine, folder: st
     timeout: machine.secondsMax * 1000,
     killSignal: "SIGKILL",
   })
+  // Bochs takes no notice of SIGTERM, and would outlive an interrupted run.
+  const stop = () => child.kill("SIGKILL")
+  process.once("exit", stop)
   await child.exited
+  process.off("exit", stop)
   const log = join(folder, "serial.log")
   if (existsSync(log)) return readFileSync(log, "utf8")
   const said = readFileSync(join(folder, "messages"), "utf8").trim().split("\n").slice(-5).join("\n")

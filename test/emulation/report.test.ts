@@ -3,44 +3,49 @@ import { describe, expect, test } from "bun:test"
 import { cpioArchive, MODE_CONSOLE, MODE_FOLDER, MODE_PROGRAM } from "./cpio.ts"
 import { formatResults, judge, passedTests, readLog } from "./report.ts"
 
+const PROGRAMS = ["levels", "test-avx512", "test-library"]
+
 const GOOD = [
   "[    2.5] Failed to access perfctr msr (MSR c8 is 0)\r\n",
   "begin levels\r\navx512\r\navx2\r\nend levels exit 0\r\n",
   "begin test-avx512\r\n1/2 level.test.a...OK\r\n2/2 level.test.b...OK\r\nAll 2 tests passed.\r\n",
-  "end test-avx512 exit 0\r\ndone\r\n",
+  "end test-avx512 exit 0\r\n",
+  "begin test-library\r\n3 passed; 1 skipped; 0 failed.\r\nend test-library exit 0\r\n",
+  "done\r\n",
 ].join("")
-
-function verdict(log: string) {
-  const endings = readLog(log)
-  const find = (name: string) => endings.find((ending) => ending.name === name)
-  return judge("avx512", find("test-avx512"), find("levels"))
-}
 
 describe("the serial log of a guest", () => {
   test("programs, what they print and how they end", () => {
+    const tests = "1/2 level.test.a...OK\n2/2 level.test.b...OK\nAll 2 tests passed.\n"
     expect(readLog(GOOD)).toEqual([
       { name: "levels", output: "avx512\navx2\n", how: "exit 0" },
-      {
-        name: "test-avx512",
-        output: "1/2 level.test.a...OK\n2/2 level.test.b...OK\nAll 2 tests passed.\n",
-        how: "exit 0",
-      },
+      { name: "test-avx512", output: tests, how: "exit 0" },
+      { name: "test-library", output: "3 passed; 1 skipped; 0 failed.\n", how: "exit 0" },
     ])
-    expect(verdict(GOOD)).toEqual({ passed: 2, fault: "" })
+    expect(judge("avx512", PROGRAMS, readLog(GOOD))).toEqual({ passed: 5, fault: "" })
   })
 
+  const upTo = (text: string) => GOOD.slice(0, GOOD.indexOf(text))
+  const without = (program: string) => GOOD.replace(new RegExp(`begin ${program}[^]*end ${program} exit 0`), "")
   test.each([
-    ["a machine that did not boot", "Kernel panic - not syncing\r\n", "its tests did not start"],
-    ["tests cut off by the time limit", GOOD.slice(0, GOOD.indexOf("end test-avx512")), "its tests ended with none"],
-    ["an instruction that the CPU lacks", GOOD.replace("test-avx512 exit 0", "test-avx512 signal 4"), "signal 4"],
-    ["a test that failed", GOOD.replace("test-avx512 exit 0", "test-avx512 exit 1"), "its tests ended with exit 1"],
-    ["no test at all", GOOD.replace("All 2", "All 0"), "its tests say of none that it passed"],
-    ["a runner that says nothing", GOOD.replace("All 2 tests passed.", ""), "its tests say of none that it passed"],
+    ["a machine that did not boot", "Kernel panic - not syncing\r\n", "levels did not start"],
+    ["tests cut off by the time limit", upTo("end test-avx512"), "test-avx512 ended with none"],
+    ["a machine switched off early", upTo("begin test-library"), "test-library did not start"],
+    ["a missing CPU instruction", GOOD.replace("test-avx512 exit 0", "test-avx512 signal 4"), "ended with signal 4"],
+    ["a test that failed", GOOD.replace("test-avx512 exit 0", "test-avx512 exit 1"), "test-avx512 ended with exit 1"],
+    ["no test at all", GOOD.replace("All 2", "All 0"), "test-avx512 says of no test that it passed"],
+    [
+      "a runner that says nothing",
+      GOOD.replace(/3 passed.*failed\./, ""),
+      "test-library says of no test that it passed",
+    ],
+    ["level tests that are not there", without("test-avx512"), "test-avx512 did not start"],
     ["detection that misses the level", GOOD.replace("levels\r\navx512\r\n", "levels\r\n"), 'detection chose "avx2"'],
-    ["detection that faults", GOOD.replace("levels exit 0", "levels signal 11"), "detection ended with signal 11"],
-    ["no detection", GOOD.slice(GOOD.indexOf("begin test")), "detection ended with none"],
+    ["detection that finds nothing", GOOD.replace("avx512\r\navx2\r\n", ""), 'detection chose ""'],
+    ["detection that faults", GOOD.replace("levels exit 0", "levels signal 11"), "levels ended with signal 11"],
+    ["no detection", without("levels"), "levels did not start"],
   ])("%s is a fault", (_, log, fault) => {
-    expect(verdict(log).fault).toContain(fault)
+    expect(judge("avx512", PROGRAMS, readLog(log)).fault).toContain(fault)
   })
 
   test("counts of a run with failed and skipped tests", () => {

@@ -46,16 +46,29 @@ export function passedTests(output: string): number {
   return Number(all?.[1] ?? some?.[1] ?? 0)
 }
 
-/** Judges one level: its tests' program, and the program that prints the detected levels, best first. */
-export function judge(level: string, tests: Ending | undefined, detected: Ending | undefined) {
-  const passed = passedTests(tests?.output ?? "")
-  const best = detected?.output.trim().split("\n")[0] ?? ""
-  if (tests === undefined) return { passed, fault: "its tests did not start" }
-  if (tests.how !== "exit 0") return { passed, fault: `its tests ended with ${tests.how}` }
-  if (passed === 0) return { passed, fault: "its tests say of none that it passed" }
-  if (detected?.how !== "exit 0") return { passed, fault: `detection ended with ${detected?.how ?? "none"}` }
-  if (best !== level) return { passed, fault: `detection chose "${best}" on this CPU` }
-  return { passed, fault: "" }
+/**
+ * Judges one level by the endings of its programs: how many tests passed, and the first fault or "".
+ * The program `levels` prints the levels that detection finds, best first; the others are tests.
+ */
+export function judge(level: string, programs: readonly string[], endings: readonly Ending[]) {
+  let passed = 0
+  let fault = ""
+  for (const name of programs) {
+    const ending = endings.find((one) => one.name === name)
+    const good = passedTests(ending?.output ?? "")
+    passed += good
+    if (fault !== "") continue
+    if (ending === undefined) fault = `${name} did not start`
+    else if (ending.how !== "exit 0") fault = `${name} ended with ${ending.how}`
+    else if (name !== "levels" && good === 0) fault = `${name} says of no test that it passed`
+    else if (name === "levels" && bestLevel(ending) !== level) fault = `detection chose "${bestLevel(ending)}"`
+  }
+  return { passed, fault }
+}
+
+/** The first line that `levels` prints. */
+function bestLevel(ending: Ending): string {
+  return ending.output.split("\n")[0]!
 }
 
 /** One line per level, and the output of each one that failed. */
