@@ -21,7 +21,7 @@ export interface OutputPlace {
   readonly folder: string
   /** Names of the files in `folder`, in the order in which they get them. */
   readonly names: readonly string[]
-  /** The output is there already: the folder, or the file. */
+  /** The output was there when it was resolved: the folder, or the file. */
   readonly exists: boolean
 }
 
@@ -140,11 +140,11 @@ async function identity(path: string): Promise<string | undefined> {
 }
 
 /**
- * Refuses an output that is there already. `ours` are names that do not count, because this run or one that was killed
- * made them. Even with force a folder is never replaced by a file.
+ * Refuses an output that is there at this moment, which may be after `place` was resolved: another run may have finished
+ * meanwhile. `ours` are names that do not count, because this run or one that was killed made them. Even with force a
+ * folder is never replaced by a file.
  */
 export async function refuseExisting(place: OutputPlace, force: boolean, ours: ReadonlySet<string>): Promise<void> {
-  if (!place.exists) return
   if (force) {
     for (const name of place.names) {
       const present = await lstatOrUndefined(join(place.folder, name))
@@ -152,6 +152,7 @@ export async function refuseExisting(place: OutputPlace, force: boolean, ours: R
     }
     return
   }
+  if ((await lstatOrUndefined(place.path)) === undefined) return
   if (place.kind === "file")
     throw new RefusedError(`${escapeText(place.path)}: exists`, { hint: "--force replaces it" })
   const found = (await readdir(place.path)).filter((name) => !ours.has(name))

@@ -20,6 +20,7 @@ import { CancelledError, CheckError, IoError, RefusedError } from "../../src/err
 import { planConversion } from "../../src/plan/conversion.ts"
 import type { Plan } from "../../src/plan/plan.ts"
 import { commitFiles, partialName } from "../../src/writer/commit.ts"
+import { refuseExisting, resolveOutput } from "../../src/writer/place.ts"
 import { runPlan } from "../../src/writer/run.ts"
 import type { RunOptions, RunProgress } from "../../src/writer/types.ts"
 import { randomWords, temporaryFolder, writeSafetensors } from "../support/checkpoints.ts"
@@ -249,6 +250,20 @@ describe("two runs on one output", () => {
     expect(refused?.reason).toBeInstanceOf(RefusedError)
     expect(String(refused?.reason)).toMatch(/another run is writing it|exists/)
     expect(readdirSync(output).filter((name) => /partial|lock|dequantizer/.test(name))).toEqual([])
+  })
+
+  test("what appeared after the output was first looked at is refused under the lock as well", async () => {
+    using input = await plannedFolder()
+    const { folder, plan } = input
+    for (const kind of ["folder", "file"] as const) {
+      const place = await resolveOutput({ ...plan, kind }, folder.file(kind))
+      await refuseExisting(place, false, new Set())
+      if (kind === "folder") mkdirSync(place.path)
+      const finished = kind === "folder" ? join(place.path, "model.safetensors") : place.path
+      writeFileSync(finished, "by another run")
+      await expect(refuseExisting(place, false, new Set())).rejects.toThrow(RefusedError)
+      await refuseExisting(place, true, new Set())
+    }
   })
 })
 
