@@ -1,5 +1,5 @@
 /** How much of an output was compared, in words. */
-import { formatCount } from "../ui/format.ts"
+import { formatCount } from "../format.ts"
 import type { VerifyReport } from "../writer/types.ts"
 
 /** "all 417 k elements and copied bytes with the scalar decoder's", "1.05 M of 20.9 B …". */

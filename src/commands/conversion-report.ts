@@ -1,7 +1,5 @@
 /** What `convert` says of a plan and of a run, as lines and as JSON. */
 import { escapeText } from "../containers/quote.ts"
-import type { PlanSummary } from "../plan/describe.ts"
-import type { Plan } from "../plan/plan.ts"
 import {
   formatBytes,
   formatBytesExact,
@@ -10,7 +8,9 @@ import {
   formatPlural,
   formatRate,
   formatSeconds,
-} from "../ui/format.ts"
+} from "../format.ts"
+import type { PlanSummary } from "../plan/describe.ts"
+import type { Plan } from "../plan/plan.ts"
 import { renderFacts } from "../ui/table.ts"
 import type { Palette } from "../ui/terminal.ts"
 import type { ConversionReport } from "../writer/types.ts"

@@ -1,10 +1,10 @@
 /** `doctor`: what the program finds on this machine, and whether its kernels are right here. */
 import { accessSync, constants, readFileSync, realpathSync, statfsSync } from "node:fs"
 import { CheckError, DequantizerError, IoError } from "../errors.ts"
+import { formatBytes, formatMemory, formatPlural } from "../format.ts"
 import { temporaryFolder } from "../native/library.ts"
 import { type MachineInfo, machineInfo } from "../native/machine.ts"
 import { command } from "../ui/command.ts"
-import { formatBytes, formatMemory, formatPlural } from "../ui/format.ts"
 import { flag } from "../ui/option.ts"
 import { renderFacts, renderTable } from "../ui/table.ts"
 import { type Palette, print, printLines } from "../ui/terminal.ts"

@@ -5,9 +5,6 @@ import { openCheckpoint } from "../checkpoint/open.ts"
 import type { StoredTensor } from "../containers/container.ts"
 import { escapeText } from "../containers/quote.ts"
 import { CheckError } from "../errors.ts"
-import { compileGlobs } from "../plan/glob.ts"
-import { compareNatural } from "../plan/order.ts"
-import { command } from "../ui/command.ts"
 import {
   formatBits,
   formatBytes,
@@ -16,7 +13,10 @@ import {
   formatInteger,
   formatPlural,
   formatShape,
-} from "../ui/format.ts"
+} from "../format.ts"
+import { compileGlobs } from "../plan/glob.ts"
+import { compareNatural } from "../plan/order.ts"
+import { command } from "../ui/command.ts"
 import { choice, flag, list, type OptionValues } from "../ui/option.ts"
 import { renderFacts, renderTable } from "../ui/table.ts"
 import { type Palette, print, printLines, stdoutIsTerminal, terminalWidth } from "../ui/terminal.ts"

@@ -1,7 +1,7 @@
 /** What `matvec` prints. */
 import { escapeText } from "../containers/quote.ts"
+import { formatBytes, formatPlural, formatRate } from "../format.ts"
 import type { Matrix } from "../matrix/matrix.ts"
-import { formatBytes, formatPlural, formatRate } from "../ui/format.ts"
 import { renderFacts } from "../ui/table.ts"
 import type { Palette } from "../ui/terminal.ts"
 import type { MatvecResult } from "./matvec.ts"

@@ -1,8 +1,8 @@
 /** `verify`: compares a converted checkpoint with its source, or checks the structure of one that stands alone. */
 import { escapeText } from "../containers/quote.ts"
 import { CheckError, UsageError } from "../errors.ts"
+import { formatInteger, formatPlural, formatSeconds } from "../format.ts"
 import { command } from "../ui/command.ts"
-import { formatInteger, formatPlural, formatSeconds } from "../ui/format.ts"
 import { flag, integer, type OptionValues, text } from "../ui/option.ts"
 import { createProgress } from "../ui/progress.ts"
 import { withSignals } from "../ui/signals.ts"

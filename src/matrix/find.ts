@@ -2,6 +2,7 @@
 import type { Checkpoint } from "../checkpoint/checkpoint.ts"
 import type { StoredTensor } from "../containers/container.ts"
 import { escapeText, quote, tensorLine } from "../containers/quote.ts"
+import { shapeText } from "../containers/safetensors.ts"
 import { UnsupportedError, UsageError } from "../errors.ts"
 import { denseWeight } from "../schemes/dense.ts"
 import { takeInventory } from "../schemes/index.ts"
@@ -11,9 +12,9 @@ import type { Inventory, Weight } from "../schemes/scheme.ts"
 const NAME_COUNT_MAX = 3
 
 /**
- * The weight called `name`: its dense name, or the name of the tensor that holds its codes or values. Its stored rows are outputs and its columns inputs, as in every linear layer. Throws UsageError for a
- * name that the checkpoint does not have, UnsupportedError for a tensor that is no matrix of numbers or whose rows are
- * stored in another order.
+ * The weight called `name`: its dense name, or the name of the tensor that holds its codes or values. Its stored rows
+ * are outputs and its columns inputs, as in every linear layer. Throws UsageError for a name that the checkpoint does
+ * not have, UnsupportedError for a tensor that is no matrix of numbers or whose rows are stored in another order.
  */
 export function findWeight(checkpoint: Checkpoint, name: string): Weight {
   const inventory = takeInventory(checkpoint)
@@ -68,10 +69,6 @@ function denseMatrix(tensor: StoredTensor): Weight {
   const [source] = weight.sources
   const sources = [{ ...source!, batchBytes: rows * source!.lineBytes }]
   return { ...weight, batch: weight.rows / rows, rows, sources }
-}
-
-export function shapeText(shape: readonly number[]): string {
-  return `[${shape.join(", ")}]`
 }
 
 function unknownName(checkpoint: Checkpoint, name: string, { weights, plain }: Inventory): UsageError {

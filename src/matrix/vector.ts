@@ -2,11 +2,11 @@
 import type { Checkpoint } from "../checkpoint/checkpoint.ts"
 import { readExactly, withFile } from "../containers/file.ts"
 import { escapeText, quote, tensorLine } from "../containers/quote.ts"
+import { shapeText } from "../containers/safetensors.ts"
 import { UnsupportedError, UsageError } from "../errors.ts"
 import { BATCH_MAX } from "../native/abi.gen.ts"
 import { decodeMatrix } from "../native/decode.ts"
 import { denseWeight } from "../schemes/dense.ts"
-import { shapeText } from "./find.ts"
 import { readVectorFile } from "./npy.ts"
 
 /**

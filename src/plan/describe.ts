@@ -1,7 +1,7 @@
 /** What a plan comes to, as values for `--json` and as lines for people. Used by `inspect` and `convert --dry-run`. */
 import { quote } from "../containers/quote.ts"
+import { formatBytesExact, formatMemory, formatPlural } from "../format.ts"
 import type { JobMeasure } from "../native/job.ts"
-import { formatBytesExact, formatMemory, formatPlural } from "../ui/format.ts"
 import type { Plan } from "./plan.ts"
 
 /** Names that a note lists before it says how many more there are. */

@@ -1,8 +1,8 @@
 /** What a plan needs of the machine, without starting it. */
 import { RefusedError } from "../errors.ts"
+import { formatMemory } from "../format.ts"
 import type { IoModeName } from "../native/abi.gen.ts"
 import { type JobMeasure, measureJob } from "../native/job.ts"
-import { formatMemory } from "../ui/format.ts"
 import { encodePlan } from "./encode.ts"
 import type { Plan } from "./plan.ts"
 

@@ -3,8 +3,8 @@
  * object a line. Time comes from the sink, so that every form can be tested without waiting.
  */
 import { escapeText } from "../containers/quote.ts"
+import { formatBytes, formatClock, formatRate } from "../format.ts"
 import type { RunProgress } from "../writer/types.ts"
-import { formatBytes, formatClock, formatRate } from "./format.ts"
 import {
   type ColorChoice,
   type Palette,

@@ -7,11 +7,11 @@ import type { StoredTensor } from "../containers/container.ts"
 import { type DenseDtype, isDenseDtype } from "../containers/dtype.ts"
 import { quote } from "../containers/quote.ts"
 import { UnsupportedError } from "../errors.ts"
+import { formatPlural, formatShape } from "../format.ts"
 import { planConversion } from "../plan/conversion.ts"
 import type { TargetFile } from "../plan/encode.ts"
 import { escapeGlob } from "../plan/glob.ts"
 import type { OutputTensor, Plan, PlanOptions } from "../plan/plan.ts"
-import { formatPlural, formatShape } from "../ui/format.ts"
 
 const LAYOUTS = ["auto", "raw", "hf"] as const
 

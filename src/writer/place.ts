@@ -9,9 +9,9 @@ import { basename, dirname, join, resolve } from "node:path"
 import { errorCode, fileKind, ioFault } from "../containers/file.ts"
 import { escapeText } from "../containers/quote.ts"
 import { IoError, RefusedError, UsageError } from "../errors.ts"
+import { formatBytesExact } from "../format.ts"
 import { outputNames } from "../plan/describe.ts"
 import type { Plan } from "../plan/plan.ts"
-import { formatBytesExact } from "../ui/format.ts"
 
 export interface OutputPlace {
   readonly kind: "file" | "folder"

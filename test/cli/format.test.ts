@@ -12,7 +12,7 @@ import {
   formatSeconds,
   formatShape,
   parseSize,
-} from "../../src/ui/format.ts"
+} from "../../src/format.ts"
 
 describe("sizes", () => {
   test.each([
