@@ -7,10 +7,8 @@
  * Other tensors that end in `.scale` have no such sibling. Source: transformers integrations/finegrained_fp8.py.
  */
 import type { StoredTensor } from "../containers/container.ts"
-import { tensorFault } from "../containers/quote.ts"
-import { shapeText } from "../containers/safetensors.ts"
 import { declaredBlock, findNaming, isFp8, scaledWeight } from "./fp8.ts"
-import { E8M0_DTYPES, MXFP4_GROUP_BYTES, mxfp4Weight, requireShape } from "./mxfp4.ts"
+import { E8M0_DTYPES, mxfp4Weight, packedGrid } from "./mxfp4.ts"
 import type { MatchContext, Scheme, Weight } from "./scheme.ts"
 
 const FP8_NAME = "fp8-deepseek-v4"
@@ -57,15 +55,7 @@ function matchMxfp4(codes: StoredTensor, context: MatchContext): Weight | undefi
   if (codes.dtype !== "I8") return undefined
   const found = findNaming(codes, [NAMING], context)
   if (found === undefined || !E8M0_DTYPES.includes(found.scales.dtype)) return undefined
-  const bytes = codes.shape.at(-1)
-  if (codes.shape.length < 2 || bytes === undefined || bytes % MXFP4_GROUP_BYTES !== 0) {
-    throw tensorFault(codes.file.path, codes.name, "MXFP4 codes have the wrong shape", {
-      expected: `[…, out, in/2] with whole groups of ${MXFP4_GROUP_BYTES} bytes`,
-      found: shapeText(codes.shape),
-    })
-  }
-  const grid = [...codes.shape.slice(0, -1), bytes / MXFP4_GROUP_BYTES]
-  requireShape(found.scales, "MXFP4 scales", grid)
+  const grid = packedGrid(codes, found.scales)
   const lastScale = found.scales.dtype === "U8" ? "infinite" : "nan"
   return mxfp4Weight({ ...found, scheme: MXFP4_NAME, orientation: "as-stored", codes, grid, lastScale })
 }

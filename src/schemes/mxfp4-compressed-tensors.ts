@@ -11,17 +11,8 @@ import type { Checkpoint } from "../checkpoint/checkpoint.ts"
 import type { StoredTensor } from "../containers/container.ts"
 import { isJsonObject, jsonInteger } from "../containers/json.ts"
 import { quote, tensorFault } from "../containers/quote.ts"
-import { shapeText } from "../containers/safetensors.ts"
 import { declaredFormats, declaresFormat, groupsOf } from "./compressed-tensors.ts"
-import {
-  E8M0_DTYPES,
-  MXFP4_GROUP,
-  MXFP4_GROUP_BYTES,
-  missingScales,
-  mxfp4Weight,
-  requireDtype,
-  requireShape,
-} from "./mxfp4.ts"
+import { E8M0_DTYPES, MXFP4_GROUP, missingScales, mxfp4Weight, packedGrid, requireDtype } from "./mxfp4.ts"
 import type { MatchContext, Scheme, Weight } from "./scheme.ts"
 
 const NAME = "mxfp4-compressed-tensors"
@@ -61,15 +52,7 @@ function match(codes: StoredTensor, context: MatchContext): Weight | undefined {
   if (formats === undefined && isOther(codes, scales)) return undefined
   checkGroupSize(context.checkpoint, codes)
   requireDtype(scales, "MXFP4 scales", E8M0_DTYPES)
-  const bytes = codes.shape.at(-1)
-  if (codes.shape.length < 2 || bytes === undefined || bytes % MXFP4_GROUP_BYTES !== 0) {
-    throw tensorFault(codes.file.path, codes.name, "MXFP4 codes have the wrong shape", {
-      expected: `[…, out, in/2] with whole groups of ${MXFP4_GROUP_BYTES} bytes`,
-      found: shapeText(codes.shape),
-    })
-  }
-  const grid = [...codes.shape.slice(0, -1), bytes / MXFP4_GROUP_BYTES]
-  requireShape(scales, "MXFP4 scales", grid)
+  const grid = packedGrid(codes, scales)
   return mxfp4Weight({
     name: `${module}.weight`,
     scheme: NAME,

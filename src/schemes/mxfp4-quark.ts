@@ -8,11 +8,10 @@
  * Source: nvidia-modelopt 0.47.0, quantization/qtensor/mxfp4_tensor.py.
  */
 import type { StoredTensor } from "../containers/container.ts"
-import { tensorFault, tensorLine } from "../containers/quote.ts"
-import { shapeText } from "../containers/safetensors.ts"
+import { tensorLine } from "../containers/quote.ts"
 import { UnsupportedError } from "../errors.ts"
 import { declaresMethod, findNaming } from "./fp8.ts"
-import { E8M0_DTYPES, MXFP4_GROUP_BYTES, mxfp4Weight, requireShape } from "./mxfp4.ts"
+import { E8M0_DTYPES, mxfp4Weight, packedGrid } from "./mxfp4.ts"
 import type { MatchContext, Scheme, Weight } from "./scheme.ts"
 
 const NAME = "mxfp4-quark"
@@ -43,13 +42,6 @@ function match(codes: StoredTensor, context: MatchContext): Weight | undefined {
   if (bytes !== undefined && groups !== undefined && groups > 0 && bytes === groups * MXFP6_GROUP_BYTES) {
     throw new UnsupportedError(tensorLine(codes.file.path, codes.name, "MXFP6 (Quark) is not supported"))
   }
-  if (codes.shape.length < 2 || bytes === undefined || bytes % MXFP4_GROUP_BYTES !== 0) {
-    throw tensorFault(codes.file.path, codes.name, "MXFP4 codes have the wrong shape", {
-      expected: `[…, out, in/2] with whole groups of ${MXFP4_GROUP_BYTES} bytes`,
-      found: shapeText(codes.shape),
-    })
-  }
-  const grid = [...codes.shape.slice(0, -1), bytes / MXFP4_GROUP_BYTES]
-  requireShape(found.scales, "MXFP4 scales", grid)
+  const grid = packedGrid(codes, found.scales)
   return mxfp4Weight({ ...found, scheme: NAME, orientation: "as-stored", codes, grid, lastScale: "infinite" })
 }

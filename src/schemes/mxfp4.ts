@@ -31,6 +31,23 @@ export interface Mxfp4Parts extends Pick<Weight, "name" | "scheme" | "orientatio
   readonly lastScale: keyof typeof LAST_SCALE
 }
 
+/**
+ * [batch…, rows, groups] of codes that are packed two to a byte along the columns. Throws MalformedError where they are
+ * not whole groups, or where the scales are not one to a group.
+ */
+export function packedGrid(codes: StoredTensor, scales: StoredTensor): number[] {
+  const bytes = codes.shape.at(-1)
+  if (codes.shape.length < 2 || bytes === undefined || bytes % MXFP4_GROUP_BYTES !== 0) {
+    throw tensorFault(codes.file.path, codes.name, "MXFP4 codes have the wrong shape", {
+      expected: `[…, out, in/2] with whole groups of ${MXFP4_GROUP_BYTES} bytes`,
+      found: shapeText(codes.shape),
+    })
+  }
+  const grid = [...codes.shape.slice(0, -1), bytes / MXFP4_GROUP_BYTES]
+  requireShape(scales, "MXFP4 scales", grid)
+  return grid
+}
+
 /** The weight; its dense shape is [batch…, rows, groups · 32]. Throws MalformedError where it has no values. */
 export function mxfp4Weight(parts: Mxfp4Parts): Weight {
   const { name, scheme, orientation, codes, scales, grid, lastScale } = parts
