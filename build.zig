@@ -16,11 +16,12 @@ pub fn build(b: *std.Build) void {
         std.meta.stringToEnum(Arch, @tagName(b.graph.host.result.cpu.arch)) orelse
         @panic("dequantizer is built for x86_64 and aarch64 Linux only");
     const filters = b.option([]const []const u8, "test-filter", "Run only the tests whose name contains this") orelse &.{};
+    const chosen = b.option([]const []const u8, "levels", "Development: only these CPU levels (default: all)");
     const test_step = b.step("test", "Zig tests, once per CPU level that this machine has");
     const guest_step = b.step("guest-tests", "Install the tests of levels that this machine lacks, for test/emulation");
     switch (arch) {
-        .x86_64 => buildArch(b, .x86_64, test_step, guest_step, filters),
-        .aarch64 => buildArch(b, .aarch64, test_step, guest_step, filters),
+        .x86_64 => buildArch(b, .x86_64, test_step, guest_step, filters, chosen),
+        .aarch64 => buildArch(b, .aarch64, test_step, guest_step, filters, chosen),
     }
     abiStep(b);
 }
@@ -31,6 +32,7 @@ fn buildArch(
     test_step: *std.Build.Step,
     guest_step: *std.Build.Step,
     filters: []const []const u8,
+    chosen: ?[]const []const u8,
 ) void {
     const family = switch (arch) {
         .x86_64 => std.Target.x86,
@@ -72,10 +74,13 @@ fn buildArch(
         .optimize = .ReleaseFast,
         .link_libc = true,
     });
+    const included = includedLevels(b, levels.of(arch), chosen);
+    for ([_]*std.Build.Module{ library_module, test_module, guest_module, dispatch_module }) |module|
+        module.addOptions("build_options", included);
     benchStep(b, dispatch_module);
     var best_level: ?*std.Build.Module = null;
 
-    inline for (comptime levels.of(arch)) |level| {
+    inline for (comptime levels.of(arch)) |level| if (isChosen(chosen, level.name)) {
         const object = b.addObject(.{
             .name = "kernels_" ++ level.symbol,
             .root_module = levelModule(b, arch, family, level, .ReleaseFast),
@@ -106,7 +111,7 @@ fn buildArch(
             test_step.dependOn(&SkipNote.create(b, level.name).step);
         }
         if (!native) guest_step.dependOn(installGuest(b, level_tests));
-    }
+    };
     installGuestTools(b, arch, guest_step);
     if (best_level) |level| matvecBenchStep(b, level);
     b.installArtifact(b.addLibrary(.{ .name = "dequantizer", .linkage = .dynamic, .root_module = library_module }));
@@ -118,6 +123,30 @@ fn buildArch(
         const options: std.Build.TestOptions = .{ .name = "test-library", .root_module = guest_module, .use_llvm = true };
         guest_step.dependOn(installGuest(b, b.addTest(options)));
     }
+}
+
+fn isChosen(chosen: ?[]const []const u8, name: []const u8) bool {
+    for (chosen orelse return true) |one| {
+        if (std.mem.eql(u8, one, name)) return true;
+    }
+    return false;
+}
+
+/// The module `build_options` of dispatch.zig: the symbols of the levels that are compiled.
+fn includedLevels(b: *std.Build, comptime all: anytype, chosen: ?[]const []const u8) *std.Build.Step.Options {
+    var symbols: std.ArrayList([]const u8) = .empty;
+    for (chosen orelse &.{}) |name| {
+        const known = inline for (all) |level| {
+            if (std.mem.eql(u8, level.name, name)) break true;
+        } else false;
+        if (!known) std.process.fatal("-Dlevels: there is no level '{s}' (see kernels/levels.zig)", .{name});
+    }
+    inline for (all) |level| {
+        if (isChosen(chosen, level.name)) symbols.append(b.allocator, level.symbol) catch @panic("OOM");
+    }
+    const options = b.addOptions();
+    options.addOption([]const []const u8, "level_symbols", symbols.items);
+    return options;
 }
 
 fn guestTarget(b: *std.Build, comptime arch: std.Target.Cpu.Arch) std.Build.ResolvedTarget {

@@ -2,6 +2,7 @@
 //! the registers of, unless DQ_LEVEL or `select` names another. The scalar code is the last level,
 //! which every CPU can run.
 const std = @import("std");
+const build_options = @import("build_options");
 const builtin = @import("builtin");
 const detect = @import("detect.zig");
 const levels = @import("levels.zig");
@@ -10,7 +11,17 @@ pub const codecs = @import("codecs.zig");
 pub const table = @import("table.zig");
 const Table = table.Table;
 
-const rows = levels.of(builtin.cpu.arch);
+/// The levels of this library: all of levels.zig, unless it was built with -Dlevels.
+const rows = blk: {
+    const all = levels.of(builtin.cpu.arch);
+    var kept: []const std.meta.Elem(@TypeOf(all)) = &.{};
+    for (all) |level| {
+        for (build_options.level_symbols) |symbol| {
+            if (std.mem.eql(u8, symbol, level.symbol)) kept = kept ++ .{level};
+        }
+    }
+    break :blk kept[0..kept.len].*;
+};
 
 /// All levels, the scalar code among them.
 pub const count: u32 = rows.len + 1;
