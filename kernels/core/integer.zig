@@ -5,6 +5,8 @@
 const std = @import("std");
 const builtin = @import("builtin");
 const assert = std.debug.assert;
+const vector = @import("vector.zig");
+const hasX86 = vector.hasX86;
 
 pub const Isa = enum { avx512_vnni, avx2_vnni, avx2, ssse3, neon_dotprod, neon, portable };
 
@@ -26,11 +28,6 @@ pub const isa: Isa = switch (builtin.cpu.arch) {
     else => .portable,
 };
 
-fn hasX86(comptime feature: std.Target.x86.Feature) bool {
-    return builtin.cpu.arch == .x86_64 and
-        std.Target.x86.featureSetHas(builtin.cpu.features, feature);
-}
-
 /// 32-bit lanes of the registers used here.
 pub const lane_count = switch (isa) {
     .avx512_vnni => 16,
@@ -44,10 +41,6 @@ pub const Ints = @Vector(lane_count, i32);
 const Words = @Vector(lane_count, u32);
 const Shorts = @Vector(2 * lane_count, i16);
 
-extern fn @"llvm.x86.ssse3.pshuf.b.128"(@Vector(16, u8), @Vector(16, u8)) @Vector(16, u8);
-extern fn @"llvm.x86.avx2.pshuf.b"(@Vector(32, u8), @Vector(32, u8)) @Vector(32, u8);
-extern fn @"llvm.x86.avx512.pshuf.b.512"(@Vector(64, u8), @Vector(64, u8)) @Vector(64, u8);
-extern fn @"llvm.aarch64.neon.tbl1.v16i8"(@Vector(16, u8), @Vector(16, u8)) @Vector(16, u8);
 extern fn @"llvm.x86.ssse3.pmadd.ub.sw.128"(@Vector(16, u8), @Vector(16, i8)) @Vector(8, i16);
 extern fn @"llvm.x86.avx2.pmadd.ub.sw"(@Vector(32, u8), @Vector(32, i8)) @Vector(16, i16);
 extern fn @"llvm.x86.sse2.pmadd.wd"(@Vector(8, i16), @Vector(8, i16)) @Vector(4, i32);
@@ -129,22 +122,7 @@ pub inline fn split(nibbles: Bytes) struct { low: Bytes, high: Bytes } {
 
 /// The entry of each index. Indices are below 16.
 pub inline fn lookup(entries: *const [16]u8, indices: Bytes) Bytes {
-    const quarter: @Vector(16, u8) = entries.*;
-    return switch (isa) {
-        .avx512_vnni => @"llvm.x86.avx512.pshuf.b.512"(repeat(quarter), indices),
-        .avx2_vnni, .avx2 => @"llvm.x86.avx2.pshuf.b"(repeat(quarter), indices),
-        .ssse3 => @"llvm.x86.ssse3.pshuf.b.128"(quarter, indices),
-        .neon_dotprod, .neon => @"llvm.aarch64.neon.tbl1.v16i8"(quarter, indices),
-        .portable => blk: {
-            var found: [16]u8 = undefined;
-            for (&found, 0..) |*byte, i| byte.* = entries[indices[i] & 15];
-            break :blk found;
-        },
-    };
-}
-
-inline fn repeat(quarter: @Vector(16, u8)) Bytes {
-    return @bitCast(@as([lane_count / 4]@Vector(16, u8), @splat(quarter)));
+    return vector.lookupBytes(entries.*, indices);
 }
 
 /// Adds up weights · activations: in each lane four weights meet the four activations that all

@@ -3,9 +3,10 @@
 //! NaN out. The tests state how far each is from f64.
 const std = @import("std");
 const builtin = @import("builtin");
+const vector = @import("vector.zig");
 
 const has_fma = switch (builtin.cpu.arch) {
-    .x86_64 => std.Target.x86.featureSetHas(builtin.cpu.features, .fma),
+    .x86_64 => vector.hasX86(.fma),
     else => true,
 };
 

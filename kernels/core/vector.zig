@@ -1,7 +1,7 @@
-//! SIMD building blocks. Instructions that plain vector code does not reach are named here and
-//! nowhere else; all that is above works on `@Vector` and compiles for every level. Without any of
-//! them (a baseline CPU) the same functions are plain loops, so that the tests of this file hold
-//! everywhere.
+//! SIMD building blocks. Instructions that plain vector code does not reach are named here and, for
+//! integer products, in core/integer.zig; all that is above works on `@Vector` and compiles for every
+//! level. Without any of them (a baseline CPU) the same functions are plain loops, so that the tests
+//! of this file hold everywhere.
 const std = @import("std");
 const builtin = @import("builtin");
 const assert = std.debug.assert;
@@ -28,7 +28,8 @@ const isa: Isa = switch (builtin.cpu.arch) {
 /// f32 ↔ f16 conversions are instructions (and round as core/float.zig does).
 const has_f16_conversion = isa == .neon or hasX86(.f16c);
 
-fn hasX86(comptime feature: std.Target.x86.Feature) bool {
+/// Whether this level has an instruction set of x86.
+pub fn hasX86(comptime feature: std.Target.x86.Feature) bool {
     return builtin.cpu.arch == .x86_64 and
         std.Target.x86.featureSetHas(builtin.cpu.features, feature);
 }
@@ -42,6 +43,7 @@ pub const register_bytes = switch (isa) {
 
 extern fn @"llvm.x86.ssse3.pshuf.b.128"(@Vector(16, u8), @Vector(16, u8)) @Vector(16, u8);
 extern fn @"llvm.x86.avx2.pshuf.b"(@Vector(32, u8), @Vector(32, u8)) @Vector(32, u8);
+extern fn @"llvm.x86.avx512.pshuf.b.512"(@Vector(64, u8), @Vector(64, u8)) @Vector(64, u8);
 extern fn @"llvm.x86.avx512.permvar.hi.512"(@Vector(32, u16), @Vector(32, u16)) @Vector(32, u16);
 extern fn @"llvm.x86.avx512.permvar.qi.512"(@Vector(64, u8), @Vector(64, u8)) @Vector(64, u8);
 extern fn @"llvm.x86.avx512.pmultishift.qb.512"(@Vector(64, u8), @Vector(64, u8)) @Vector(64, u8);
@@ -182,9 +184,14 @@ pub const NibbleTable = extern struct {
     }
 };
 
-/// The entry of each of 16 or 32 codes; codes are below 16.
+/// The entry of each of 16, 32 or, at the AVX-512 levels, 64 codes; codes are below 16.
 pub inline fn lookupBytes(table: @Vector(16, u8), codes: anytype) @TypeOf(codes) {
-    if (@typeInfo(@TypeOf(codes)).vector.len == 16) return lookup16(table, codes);
+    const count = @typeInfo(@TypeOf(codes)).vector.len;
+    if (count == 16) return lookup16(table, codes);
+    if (count == 64) {
+        const entries: @Vector(64, u8) = std.simd.join(twice(table), twice(table));
+        return @"llvm.x86.avx512.pshuf.b.512"(entries, codes);
+    }
     return switch (isa) {
         .avx512_vbmi, .avx512, .avx2 => @"llvm.x86.avx2.pshuf.b"(twice(table), codes),
         .ssse3, .neon, .portable => std.simd.join(

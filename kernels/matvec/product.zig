@@ -51,7 +51,7 @@ fn packer(comptime codec: type) table.PackFn {
     }.call;
 }
 
-fn prepareFloat(comptime order: [dots.span_columns]u8) table.PrepareFn {
+pub fn prepareFloat(comptime order: [dots.span_columns]u8) table.PrepareFn {
     return &struct {
         fn call(
             activations: *const table.Activations,
@@ -64,7 +64,7 @@ fn prepareFloat(comptime order: [dots.span_columns]u8) table.PrepareFn {
     }.call;
 }
 
-fn prepareInt8(comptime dot: dots.Dot) table.PrepareFn {
+pub fn prepareInt8(comptime dot: dots.Dot) table.PrepareFn {
     return &struct {
         fn call(
             activations: *const table.Activations,
@@ -78,7 +78,7 @@ fn prepareInt8(comptime dot: dots.Dot) table.PrepareFn {
 }
 
 /// `what`: the Dot of coded weights or the element of dense ones.
-fn multiplier(comptime what: anytype, comptime arithmetic: abi.Arithmetic) table.ProductFn {
+pub fn multiplier(comptime what: anytype, comptime arithmetic: abi.Arithmetic) table.ProductFn {
     return &struct {
         fn call(product: *const table.Product) callconv(.c) void {
             multiplyTiles(what, arithmetic, .{}, product);

@@ -10,7 +10,6 @@ const activation = @import("../matvec/activation.zig");
 const dots = @import("../matvec/dot.zig");
 const pack = @import("../matvec/pack.zig");
 const product_file = @import("../matvec/product.zig");
-const quantize = @import("../matvec/quantize.zig");
 const scalar = @import("../matvec/scalar.zig");
 const table = @import("../table.zig");
 
@@ -207,36 +206,12 @@ fn testKind(comptime dot: dots.Dot, random: std.Random) !void {
     var case: Case = try .init(random, layout.span_blocks, layout.tileBytes);
     defer case.deinit();
     fillTiles(dot, &case);
-    const Functions = struct {
-        fn int8(
-            activations: *const table.Activations,
-            column: u64,
-            x: [*]const f32,
-            columns: u64,
-        ) callconv(.c) bool {
-            return quantize.prepareInt8(dot, activations, column, x, columns);
-        }
-        fn float(
-            activations: *const table.Activations,
-            column: u64,
-            x: [*]const f32,
-            columns: u64,
-        ) callconv(.c) bool {
-            return quantize.prepareFloat(dot.order, activations, column, x, columns);
-        }
-        fn multiplyInt8(product: *const table.Product) callconv(.c) void {
-            product_file.multiplyTiles(dot, .int8, .{}, product);
-        }
-        fn multiplyFloat(product: *const table.Product) callconv(.c) void {
-            product_file.multiplyTiles(dot, .float, .{}, product);
-        }
-    };
-    try case.prepare(Functions.int8);
+    try case.prepare(product_file.prepareInt8(dot));
     const expected = try case.multiply(scalar.multiplier(dot, .int8), .none, true);
-    try expectBits(expected, try case.multiply(Functions.multiplyInt8, .none, true));
-    try case.prepare(Functions.float);
+    try expectBits(expected, try case.multiply(product_file.multiplier(dot, .int8), .none, true));
+    try case.prepare(product_file.prepareFloat(dot.order));
     const exact = try case.multiply(scalar.multiplier(dot, .float), .none, true);
-    const found = try case.multiply(Functions.multiplyFloat, .none, true);
+    const found = try case.multiply(product_file.multiplier(dot, .float), .none, true);
     try expectClose(&case, exact, found, 2e-5);
     // The two arithmetics tell of the same weights.
     try expectClose(&case, exact, expected, 0.1);
