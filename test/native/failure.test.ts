@@ -1,10 +1,9 @@
 /** Jobs that end badly: what they say, and that they leave nothing behind. */
-import { afterEach, beforeEach, describe, expect, test } from "bun:test"
+import { beforeEach, describe, expect, test } from "bun:test"
 import {
   chmodSync,
   existsSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   renameSync,
   rmSync,
@@ -13,34 +12,31 @@ import {
   utimesSync,
   writeFileSync,
 } from "node:fs"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { RefusedError } from "../../src/errors.ts"
 import { Status } from "../../src/native/abi.gen.ts"
 import { Job, type JobReport, type JobSettings, measureJob, runJob } from "../../src/native/job.ts"
 import { native, statusName } from "../../src/native/library.ts"
 import { reportError } from "../../src/native/report.ts"
-import { copyStep, type EncodedTestPlan, encodeTestPlan, fillBytes, fillMxfp4, mxfp4Step } from "./plan.ts"
+import {
+  copyStep,
+  type EncodedTestPlan,
+  encodeTestPlan,
+  fillBytes,
+  fillMxfp4,
+  folderOfEachTest,
+  mxfp4Step,
+  settings,
+} from "./plan.ts"
 
-const settings: JobSettings = {
-  kind: "convert",
-  io: "mmap",
-  threads: 2,
-  sync: false,
-  memoryMax: 2 ** 30,
-  sampleTiles: 0,
-}
-
+const { file } = folderOfEachTest()
 let folder: string
 let source: string
 let target: string
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), "dequantizer-failure-"))
-  source = join(folder, "source")
-  target = join(folder, "target.partial")
-})
-afterEach(() => {
-  rmSync(folder, { recursive: true, force: true })
+  folder = file()
+  source = file("source")
+  target = file("target.partial")
 })
 
 function copyPlan(size = 1000): EncodedTestPlan {

@@ -1,28 +1,11 @@
 /** Whole jobs over small files: every I/O mode, orientation, dtype and number of threads against a decoder of our own. */
-import { afterEach, beforeEach, describe, expect, test } from "bun:test"
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
-import { type JobSettings, measureJob, runJob } from "../../src/native/job.ts"
+import { describe, expect, test } from "bun:test"
+import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { measureJob, runJob } from "../../src/native/job.ts"
 import { denseMxfp4 } from "./decoder.ts"
-import { copyStep, encodeTestPlan, fillBytes, fillMxfp4, mxfp4Step } from "./plan.ts"
+import { copyStep, encodeTestPlan, fillBytes, fillMxfp4, folderOfEachTest, mxfp4Step, settings } from "./plan.ts"
 
-const settings: JobSettings = {
-  kind: "convert",
-  io: "mmap",
-  threads: 2,
-  sync: false,
-  memoryMax: 2 ** 30,
-  sampleTiles: 0,
-}
-
-let folder: string
-beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), "dequantizer-job-"))
-})
-afterEach(() => {
-  rmSync(folder, { recursive: true, force: true })
-})
+const { file } = folderOfEachTest()
 
 const extents = [
   { batch: 1, rows: 1, columns: 32 },
@@ -38,8 +21,8 @@ describe.each(["mmap", "pread"] as const)("%s", (io) => {
         for (const threads of [1, 2, 5]) {
           // A start that no alignment promises.
           const lead = 3 + i
-          const source = join(folder, "source")
-          const target = join(folder, `target-${i}-${threads}`)
+          const source = file("source")
+          const target = file(`target-${i}-${threads}`)
           fillMxfp4(source, extent.batch, extent.rows, extent.columns, lead)
           const step = mxfp4Step(extent, { file: 0, offset: lead, target: 0 }, { dtype, transposed })
           const head = fillBytes(13 + i)
@@ -58,13 +41,13 @@ describe.each(["mmap", "pread"] as const)("%s", (io) => {
 
   test("a limit of memory changes the buffers, not the result", async () => {
     const extent = { batch: 2, rows: 700, columns: 1056 }
-    const source = join(folder, "source")
+    const source = file("source")
     fillMxfp4(source, extent.batch, extent.rows, extent.columns)
     for (const transposed of [false, true]) {
       const expected = denseMxfp4(readFileSync(source), 0, extent, "bf16", transposed)
       let smallest = 0
       for (const memoryMax of [2 ** 22, 2 ** 19, 2 ** 17, 2 ** 15, 2 ** 14, 4096]) {
-        const target = join(folder, `target-${transposed}-${memoryMax}`)
+        const target = file(`target-${transposed}-${memoryMax}`)
         const step = mxfp4Step(extent, { file: 0, offset: 0, target: 0 }, { dtype: "bf16", transposed })
         const targets = [{ path: target, head: new Uint8Array(0) }]
         const plan = encodeTestPlan({ sources: [source], targets, steps: [step] })
@@ -84,12 +67,12 @@ describe.each(["mmap", "pread"] as const)("%s", (io) => {
   })
 
   test("many tensors over several files, copies among them", async () => {
-    const sources = ["a", "b", "c"].map((name) => join(folder, name))
+    const sources = ["a", "b", "c"].map((name) => file(name))
     const extent = { batch: 2, rows: 64, columns: 64 }
     fillMxfp4(sources[0]!, 2, 64, 64)
     writeFileSync(sources[1]!, fillBytes(3_000_001, 7))
     writeFileSync(sources[2]!, fillBytes(11, 3))
-    const targets = ["x", "y", "z"].map((name, i) => ({ path: join(folder, name), head: fillBytes(i * 9, i) }))
+    const targets = ["x", "y", "z"].map((name, i) => ({ path: file(name), head: fillBytes(i * 9, i) }))
     const plan = encodeTestPlan({
       sources,
       targets,
@@ -113,7 +96,7 @@ describe.each(["mmap", "pread"] as const)("%s", (io) => {
     for (const [i, parts] of expected.entries()) {
       expect(Buffer.compare(readFileSync(targets[i]!.path), Buffer.concat(parts))).toBe(0)
     }
-    expect(readdirSync(folder).sort()).toEqual(["a", "b", "c", "x", "y", "z"])
+    expect(readdirSync(file()).sort()).toEqual(["a", "b", "c", "x", "y", "z"])
     const verified = await runJob(plan.bytes, { ...settings, kind: "verify", io })
     expect(verified).toMatchObject({
       status: "ok",
@@ -124,11 +107,11 @@ describe.each(["mmap", "pread"] as const)("%s", (io) => {
 })
 
 test("a cast of one long row is cut into pieces", async () => {
-  const source = join(folder, "source")
+  const source = file("source")
   const count = 1_000_003
   const values = new Float32Array(count).map((_, i) => Math.sin(i) * 2 ** ((i % 40) - 20))
   writeFileSync(source, new Uint8Array(values.buffer))
-  const target = join(folder, "target")
+  const target = file("target")
   const plan = encodeTestPlan({
     sources: [source],
     targets: [{ path: target, head: fillBytes(7) }],
@@ -148,7 +131,7 @@ test("a cast of one long row is cut into pieces", async () => {
 })
 
 test("results that are not finite are counted, with their first step", async () => {
-  const source = join(folder, "source")
+  const source = file("source")
   const extent = { batch: 1, rows: 4, columns: 64 }
   fillMxfp4(source, 1, 4, 64)
   const bytes = readFileSync(source)
@@ -157,7 +140,7 @@ test("results that are not finite are counted, with their first step", async () 
   const place = { file: 0, offset: 0, target: 0 }
   const plan = encodeTestPlan({
     sources: [source],
-    targets: [{ path: join(folder, "target"), head: new Uint8Array(0) }],
+    targets: [{ path: file("target"), head: new Uint8Array(0) }],
     steps: [
       copyStep(0, 0, 10, 0),
       mxfp4Step(extent, place, { dtype: "bf16", transposed: true }),
@@ -176,9 +159,9 @@ describe("verify", () => {
   const extent = { batch: 6, rows: 300, columns: 640 }
 
   async function converted(transposed: boolean) {
-    const source = join(folder, "source")
+    const source = file("source")
     fillMxfp4(source, extent.batch, extent.rows, extent.columns)
-    const path = join(folder, "target")
+    const path = file("target")
     const plan = encodeTestPlan({
       sources: [source],
       targets: [{ path, head: fillBytes(100) }],

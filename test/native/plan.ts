@@ -1,4 +1,8 @@
-/** Builds plan buffers by hand for tests of the native library: small, without the program's own planner. */
+/**
+ * What tests of the native library share: plan buffers built by hand, without the program's own planner, the settings
+ * of a job, and a folder for its files.
+ */
+import { afterEach, beforeEach } from "bun:test"
 import { statSync, writeFileSync } from "node:fs"
 import {
   ABI_HASH,
@@ -11,7 +15,34 @@ import {
   Plan,
   Step,
 } from "../../src/native/abi.gen.ts"
+import type { JobSettings } from "../../src/native/job.ts"
 import { viewOf, writeStruct } from "../../src/native/struct.ts"
+import { type TemporaryFolder, temporaryFolder } from "../support/checkpoints.ts"
+
+/** Of a job that nothing special is asked of. */
+export const settings: JobSettings = {
+  kind: "convert",
+  io: "mmap",
+  threads: 2,
+  sync: false,
+  memoryMax: 2 ** 30,
+  sampleTiles: 0,
+}
+
+/** Gives each test of the file that calls this a fresh folder, removed at the test's end, and paths in it. */
+export function folderOfEachTest(): Pick<TemporaryFolder, "file"> {
+  let folder: TemporaryFolder | undefined
+  beforeEach(() => {
+    folder = temporaryFolder()
+  })
+  afterEach(() => folder?.[Symbol.dispose]())
+  return {
+    file: (...names) => {
+      if (folder === undefined) throw new Error("no test runs")
+      return folder.file(...names)
+    },
+  }
+}
 
 export interface TestSource {
   /** Index into `sources` of the plan. */

@@ -1,27 +1,10 @@
 /** Jobs whose rows are stored in another order, or in several matrices by turns: every row goes where the step says. */
-import { afterEach, beforeEach, describe, expect, test } from "bun:test"
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
-import { type JobSettings, measureJob, runJob } from "../../src/native/job.ts"
-import { encodeTestPlan, type TestStep } from "./plan.ts"
+import { describe, expect, test } from "bun:test"
+import { readFileSync, writeFileSync } from "node:fs"
+import { measureJob, runJob } from "../../src/native/job.ts"
+import { encodeTestPlan, folderOfEachTest, settings, type TestStep } from "./plan.ts"
 
-const settings: JobSettings = {
-  kind: "convert",
-  io: "mmap",
-  threads: 2,
-  sync: false,
-  memoryMax: 2 ** 30,
-  sampleTiles: 0,
-}
-
-let folder: string
-beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), "dequantizer-rows-"))
-})
-afterEach(() => {
-  rmSync(folder, { recursive: true, force: true })
-})
+const { file } = folderOfEachTest()
 
 interface Shape {
   readonly batch: number
@@ -95,14 +78,14 @@ describe.each(["mmap", "pread"] as const)("%s", (io) => {
   describe.each([false, true])("transposed %p", (transposed) => {
     test.each(shapes.map((shape) => [JSON.stringify(shape), shape] as const))("%s", async (_name, shape) => {
       const count = shape.batch * shape.rows * shape.columns
-      const source = join(folder, "source")
+      const source = file("source")
       writeFileSync(
         source,
         Float32Array.from({ length: count }, (_, i) => i),
       )
       const expected = Buffer.from(expectedValues(shape, transposed).buffer)
       for (const memoryMax of [2 ** 30, 2 ** 18]) {
-        const target = join(folder, `target-${memoryMax}`)
+        const target = file(`target-${memoryMax}`)
         const targets = [{ path: target, head: new Uint8Array(3) }]
         const plan = encodeTestPlan({ sources: [source], targets, steps: [stepOf(shape, transposed)] })
         const options = { ...settings, io, memoryMax }
@@ -119,9 +102,9 @@ describe.each(["mmap", "pread"] as const)("%s", (io) => {
 
 test("rows that the parts or the swap do not divide are a fault of the caller", () => {
   const refused = (shape: Shape, change: Partial<TestStep> = {}) => {
-    const source = join(folder, "source")
+    const source = file("source")
     writeFileSync(source, new Uint8Array(shape.batch * shape.rows * shape.columns * 4))
-    const targets = [{ path: join(folder, "target"), head: new Uint8Array() }]
+    const targets = [{ path: file("target"), head: new Uint8Array() }]
     const steps = [{ ...stepOf(shape, false), ...change }]
     const plan = encodeTestPlan({ sources: [source], targets, steps })
     expect(() => measureJob(plan.bytes, settings)).toThrow()
