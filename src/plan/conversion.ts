@@ -1,4 +1,4 @@
-/** From a checkpoint and options to the plan of its conversion. Pure: nothing is read, nothing is written. */
+/** From a checkpoint and options to the plan of its conversion. Pure but for small tensors that describe others. */
 import type { Checkpoint } from "../checkpoint/checkpoint.ts"
 import type { StoredTensor } from "../containers/container.ts"
 import { isDenseDtype } from "../containers/dtype.ts"
@@ -166,8 +166,11 @@ function draftStored(tensor: StoredTensor, options: PlanOptions, selection: Sele
 
 /** Side tensors (input scales and the like) of the modules whose weights stay quantized; they go on being of use. */
 function keptSideTensors(inventory: Inventory, selection: Selection): StoredTensor[] {
+  const sides = new Set(selection.kept.flatMap((weight) => weight.sides ?? []))
   const modules = selection.kept.map((weight) => weight.name.slice(0, weight.name.lastIndexOf(".") + 1))
-  return inventory.dropped.filter((tensor) => modules.some((module) => tensor.name.startsWith(module)))
+  return inventory.dropped.filter(
+    (tensor) => sides.has(tensor) || modules.some((module) => tensor.name.startsWith(module)),
+  )
 }
 
 function checkNames(drafts: readonly TensorDraft[]): void {

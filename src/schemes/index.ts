@@ -79,11 +79,12 @@ export function takeInventory(checkpoint: Checkpoint, options: Partial<Inventory
   const asked = checkpoint.gguf === undefined ? [...declared, ...others] : declared
   const weights = findWeights(asked, context)
   const claimed = new Set(weights.flatMap((weight) => weight.sources.map((source) => source.tensor)))
-  const rest = [...checkpoint.tensors.values()].filter((tensor) => !claimed.has(tensor))
+  const sides = new Set(weights.flatMap((weight) => weight.sides ?? []))
+  const rest = [...checkpoint.tensors.values()].filter((tensor) => !claimed.has(tensor) && !sides.has(tensor))
   // In GGUF the type of a tensor says what it is, whatever its name: what is left is dense.
   if (checkpoint.gguf === undefined) refuseQuantized(rest, asked, context)
 
-  const dropped = weights.length > 0 ? rest.filter(isRuntimeTensor) : []
+  const dropped = [...sides, ...(weights.length > 0 ? rest.filter(isRuntimeTensor) : [])]
   const drop = new Set(dropped)
   const plain = rest.filter((tensor) => !drop.has(tensor))
   if (weights.length === 0 && declared.length === 0) refuseUnknownMethod(checkpoint, plain)

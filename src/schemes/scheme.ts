@@ -41,6 +41,11 @@ export interface Weight {
   readonly scheme: string
   readonly codec: CodecName
   readonly sources: readonly WeightSource[]
+  /**
+   * Tensors that only describe the weight, such as its shape: decoding has no use for them. They belong to it all the
+   * same, and stay where its stored tensors stay. Absent: none.
+   */
+  readonly sides?: readonly StoredTensor[]
   /** The stored matrices: batch × rows × columns values. */
   readonly batch: number
   readonly rows: number
