@@ -17,20 +17,24 @@ pub fn build(b: *std.Build) void {
         @panic("dequantizer is built for x86_64 and aarch64 Linux only");
     const filters = b.option([]const []const u8, "test-filter", "Run only the tests whose name contains this") orelse &.{};
     const chosen = b.option([]const []const u8, "levels", "Development: only these CPU levels (default: all)");
-    const test_step = b.step("test", "Zig tests, once per CPU level that this machine has");
-    const guest_step = b.step("guest-tests", "Install the tests of levels that this machine lacks, for test/emulation");
+    const steps: Steps = .{
+        .tests = b.step("test", "Zig tests, once per CPU level that this machine has"),
+        .guest = b.step("guest-tests", "Install the tests of levels that this machine lacks, for test/emulation"),
+        .guest_library = b.step("guest-library", "Of these only the tests of the whole library, for another architecture"),
+    };
     switch (arch) {
-        .x86_64 => buildArch(b, .x86_64, test_step, guest_step, filters, chosen),
-        .aarch64 => buildArch(b, .aarch64, test_step, guest_step, filters, chosen),
+        .x86_64 => buildArch(b, .x86_64, steps, filters, chosen),
+        .aarch64 => buildArch(b, .aarch64, steps, filters, chosen),
     }
     abiStep(b);
 }
 
+const Steps = struct { tests: *std.Build.Step, guest: *std.Build.Step, guest_library: *std.Build.Step };
+
 fn buildArch(
     b: *std.Build,
     comptime arch: std.Target.Cpu.Arch,
-    test_step: *std.Build.Step,
-    guest_step: *std.Build.Step,
+    steps: Steps,
     filters: []const []const u8,
     chosen: ?[]const []const u8,
 ) void {
@@ -106,22 +110,23 @@ fn buildArch(
         });
         const emulated = host.cpu.arch != arch and b.enable_qemu;
         if (native or emulated) {
-            test_step.dependOn(runTests(b, level_tests));
+            steps.tests.dependOn(runTests(b, level_tests));
         } else {
-            test_step.dependOn(&SkipNote.create(b, level.name).step);
+            steps.tests.dependOn(&SkipNote.create(b, level.name).step);
         }
-        if (!native) guest_step.dependOn(installGuest(b, level_tests));
+        if (!native) steps.guest.dependOn(installGuest(b, level_tests));
     };
-    installGuestTools(b, arch, guest_step);
+    installGuestTools(b, arch, steps.guest);
     if (best_level) |level| matvecBenchStep(b, level);
     b.installArtifact(b.addLibrary(.{ .name = "dequantizer", .linkage = .dynamic, .root_module = library_module }));
 
     const tests = b.addTest(.{ .name = "test-library", .root_module = test_module, .use_llvm = true, .filters = filters });
     if (b.graph.host.result.cpu.arch == arch) {
-        test_step.dependOn(runTests(b, tests));
+        steps.tests.dependOn(runTests(b, tests));
     } else {
         const options: std.Build.TestOptions = .{ .name = "test-library", .root_module = guest_module, .use_llvm = true };
-        guest_step.dependOn(installGuest(b, b.addTest(options)));
+        steps.guest_library.dependOn(installGuest(b, b.addTest(options)));
+        steps.guest.dependOn(steps.guest_library);
     }
 }
 

@@ -1,22 +1,29 @@
-/** `npm run build`: dist/dequantizer, one executable with the native library inside. */
+/**
+ * `npm run build [-- --target linux-x64|linux-arm64]`: dist/dequantizer, one executable with the native library inside;
+ * for a machine other than this one dist/dequantizer-<target>.
+ */
 import { chmodSync, renameSync } from "node:fs"
-import { join } from "node:path"
+import { join, relative } from "node:path"
 import { buildLibrary, libraryHash } from "./library.ts"
 import { BuildError, buildOnce, contentHash, root, runMain } from "./project.ts"
+import { bunFor, hostTarget, parseTarget, type TargetName } from "./target.ts"
 
 const sources = ["src", "package.json", "package-lock.json"]
 
 /** Path of the executable, built when its sources have changed. */
-export async function buildExecutable(): Promise<string> {
-  await buildLibrary()
-  const output = join(root, "dist", "dequantizer")
-  await buildOnce(output, contentHash(sources, libraryHash() + Bun.version), async () => {
-    process.stderr.write("build: bundling dist/dequantizer\n")
+export async function buildExecutable(target: TargetName = hostTarget()): Promise<string> {
+  const library = await buildLibrary(target)
+  const isHost = target === hostTarget()
+  const output = join(root, "dist", isHost ? "dequantizer" : `dequantizer-${target}`)
+  await buildOnce(output, contentHash(sources, libraryHash(target) + Bun.version), async () => {
+    const bun = isHost ? undefined : await bunFor(target)
+    process.stderr.write(`build: bundling ${relative(root, output)}\n`)
     // Built aside and renamed: a running dequantizer keeps its own file.
     const aside = `${output}.partial`
     const result = await Bun.build({
       entrypoints: [join(root, "src", "cli.ts")],
-      compile: { outfile: aside },
+      compile: { outfile: aside, ...(bun === undefined ? {} : { executablePath: bun }) },
+      plugins: [embed(library)],
       minify: { whitespace: true, syntax: true },
       bytecode: true,
       sourcemap: "none",
@@ -30,10 +37,21 @@ export async function buildExecutable(): Promise<string> {
   return output
 }
 
+/** The import of this machine's library becomes that of the target's. */
+function embed(library: string): Bun.BunPlugin {
+  return {
+    name: "library of the target",
+    setup: (build) => {
+      build.onResolve({ filter: /\/libdequantizer\.so$/ }, () => ({ path: library }))
+    },
+  }
+}
+
 if (import.meta.main) {
   await runMain(async () => {
-    const output = await buildExecutable()
-    process.stderr.write(`build: dist/dequantizer is current (${(Bun.file(output).size / 1e6).toFixed(0)} MB)\n`)
+    const output = await buildExecutable(parseTarget(process.argv.slice(2)))
+    const size = (Bun.file(output).size / 1e6).toFixed(0)
+    process.stderr.write(`build: ${relative(root, output)} is current (${size} MB)\n`)
     return 0
   })
 }

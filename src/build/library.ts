@@ -1,22 +1,39 @@
-/** Builds zig-out/lib/libdequantizer.so when its sources have changed. */
+/** Builds libdequantizer.so, for this machine or another one, when its sources have changed. */
 import { join } from "node:path"
 import { BuildError, buildOnce, contentHash, root, run } from "./project.ts"
+import { hostTarget, TARGETS, type TargetName } from "./target.ts"
 import { findZig, ZIG_VERSION } from "./zig.ts"
 
 const sources = ["build.zig", "kernels"]
 
-/** Development: DEQUANTIZER_BUILD_LEVELS=avx2 compiles the kernels of these CPU levels alone. Empty: all of them. */
-const levels = (process.env.DEQUANTIZER_BUILD_LEVELS ?? "").split(",").filter((level) => level !== "")
-
-export function libraryHash(): string {
-  return contentHash(sources, [ZIG_VERSION, ...levels].join(" "))
+/**
+ * Development: DEQUANTIZER_BUILD_LEVELS=avx2 compiles the kernels of these CPU levels of this machine alone. Empty: all
+ * of them. A library for another machine always has all of its levels.
+ */
+function chosenLevels(target: TargetName): string[] {
+  if (target !== hostTarget()) return []
+  return (process.env.DEQUANTIZER_BUILD_LEVELS ?? "").split(",").filter((level) => level !== "")
 }
 
-export async function buildLibrary(): Promise<void> {
-  await buildOnce(join(root, "zig-out", "lib", "libdequantizer.so"), libraryHash(), async () => {
+export function libraryHash(target: TargetName = hostTarget()): string {
+  return contentHash(sources, [ZIG_VERSION, ...chosenLevels(target)].join(" "))
+}
+
+/** The folder that `zig build` installs to: its own default for this machine. */
+function installFolder(target: TargetName): string {
+  return target === hostTarget() ? join(root, "zig-out") : join(root, "zig-out", target)
+}
+
+/** Path of the library. */
+export async function buildLibrary(target: TargetName = hostTarget()): Promise<string> {
+  const folder = installFolder(target)
+  const library = join(folder, "lib", "libdequantizer.so")
+  await buildOnce(library, libraryHash(target), async () => {
     const zig = await findZig()
-    process.stderr.write("build: compiling the kernels\n")
-    if ((await run([zig, "build", ...levels.map((level) => `-Dlevels=${level}`)])) !== 0)
+    process.stderr.write(`build: compiling the kernels${target === hostTarget() ? "" : ` for ${target}`}\n`)
+    const options = [`-Darch=${TARGETS[target].arch}`, ...chosenLevels(target).map((level) => `-Dlevels=${level}`)]
+    if ((await run([zig, "build", "--prefix", folder, ...options])) !== 0)
       throw new BuildError("the Zig library does not compile")
   })
+  return library
 }

@@ -9,7 +9,7 @@ import { type Ending, formatResults, judge, type LevelResult } from "./report.ts
 import { findQemu } from "./tools.ts"
 
 /** The CPU of qemu whose best level this is. */
-const CPUS: Record<string, string> = {
+export const CPUS: Readonly<Record<string, string>> = {
   "neon-dotprod": "cortex-a76",
   neon: "cortex-a53",
 }
@@ -17,9 +17,16 @@ const CPUS: Record<string, string> = {
 /** The longest program takes a minute of a free core. */
 const SECONDS_MAX = 900
 
-async function runProgram(qemu: string, cpu: string, folder: string, name: string): Promise<Ending> {
+/** Runs a static program of `folder`. */
+export async function runProgram(
+  qemu: string,
+  cpu: string,
+  folder: string,
+  name: string,
+  environment: Readonly<Record<string, string>> = {},
+): Promise<Ending> {
   const child = Bun.spawn([qemu, "-cpu", cpu, join(folder, name)], {
-    env: {},
+    env: environment,
     stdio: ["ignore", "ignore", "pipe"],
     timeout: SECONDS_MAX * 1000,
     killSignal: "SIGKILL",

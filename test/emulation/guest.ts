@@ -42,6 +42,16 @@ export async function buildGuest(arch: "x86_64" | "aarch64", folder: string): Pr
   return { folder: programs, levels, library: tests.includes("library") }
 }
 
+/**
+ * Installs `test-library` of another architecture alone, the tests of the whole library with the kernels as they are
+ * shipped, and returns its folder.
+ */
+export async function buildGuestLibrary(arch: "aarch64", prefix: string): Promise<string> {
+  const command = [await findZig(), "build", "guest-library", `-Darch=${arch}`, "--prefix", prefix]
+  if ((await run(command)) !== 0) throw new BuildError(`the tests of ${arch} do not compile`)
+  return join(prefix, "guest")
+}
+
 /** What a level's CPU runs: detection, the level's own tests, and the library's. */
 export function programsOf(guest: Guest, level: string): string[] {
   return ["levels", `test-${level}`, ...(guest.library ? ["test-library"] : [])]

@@ -82,7 +82,23 @@ export function findBochs(): BochsTools | string {
   return typeof found === "string" ? `${found}; to set it up: ${INSTALL_HINT}` : found
 }
 
-/** qemu's user-mode emulator of aarch64, or one sentence on what is missing. */
+/** qemu's user-mode emulator of aarch64; "" where there is none. */
 export function findQemu(): string {
   return Bun.which("qemu-aarch64-static") ?? Bun.which("qemu-aarch64") ?? ""
+}
+
+/** What runs programs that are linked with glibc: the emulator, and the folder that stands for their "/". */
+export interface ArmTools {
+  qemu: string
+  sysroot: string
+}
+
+/** Both, or one sentence on what is missing. */
+export function findArm(): ArmTools | string {
+  if (process.arch === "arm64") return "this machine is arm64 itself"
+  const qemu = findQemu()
+  if (qemu === "") return "qemu-aarch64-static is missing (Debian: qemu-user-static)"
+  const sysroot = "/usr/aarch64-linux-gnu"
+  const loader = join(sysroot, "lib", "ld-linux-aarch64.so.1")
+  return existsSync(loader) ? { qemu, sysroot } : `${loader} is missing (Debian: libc6-arm64-cross)`
 }
