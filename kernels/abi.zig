@@ -33,6 +33,8 @@ pub const Status = enum(i32) {
     bad_scale = 11,
     /// An activation is NaN, infinite, or beyond 2^96.
     out_of_range = 12,
+    /// A target is not whole although all work was done: a fault of the library, found before anybody reads the file.
+    incomplete = 13,
 };
 
 /// A format of stored values. The name is used for the file in codecs/, the vector file, CLI text and bench labels.
@@ -98,6 +100,9 @@ pub const JobKind = enum(u32) {
     verify = 1,
     /// Read one step into the tiles of a matrix. It has no target: `target_file` is `none`. Only for `dq_matrix_load`.
     load = 2,
+    /// Read steps of `copy` and sum their bytes up, file by file (`dq_job_file`). They have no target: `target_file` is
+    /// `none`.
+    digest = 3,
 };
 
 /// What becomes of W · x + b before it is stored. Formulas: matvec/activation.zig.
@@ -245,6 +250,9 @@ pub const JobOptions = extern struct {
     sample_tiles: u32,
     /// 1: a scale that is NaN or infinite, or a zero that divides, ends the job.
     check_scales: u32,
+    /// 1: targets that were done before a convert job failed, or was cancelled, stay.
+    keep_done: u32,
+    reserved: u32 = 0,
 };
 
 pub const Progress = extern struct {
@@ -254,7 +262,19 @@ pub const Progress = extern struct {
     step: u32,
     running: u32,
     status: Status,
-    reserved: u32 = 0,
+    /// Files whose `FileReport.is_done` is 1.
+    files_done: u32,
+};
+
+/// What is known of one file of a job's plan.
+pub const FileReport = extern struct {
+    /// Of a target that was written, or of what a digest job read of a source: convert/seal.zig.
+    checksum: u64,
+    /// Results in this file that are NaN or infinite, and the first step that has one.
+    non_finite_count: u64,
+    non_finite_step: u32,
+    /// 1: a target is whole and, where the job syncs, on its device; a source is read to its end.
+    is_done: u32,
 };
 
 /// What a finished job has to say. Fields that do not apply are 0 or `none`.
@@ -422,8 +442,8 @@ pub const StreamOptions = extern struct {
 
 pub const enums = .{ Status, Codec, Dtype, IoMode, JobKind, Operation, FileRole, Activation, Arithmetic, Pairing, Stream };
 pub const structs = .{
-    Source,        Step,       File,        Plan,          JobOptions,    Progress, Report, Measure, Machine, DecodeRequest,
-    MatrixOptions, MatrixInfo, MatrixShare, MatrixRequest, StreamOptions,
+    Source,        Step,       File,        Plan,          JobOptions,    Progress,   Report, Measure, Machine, DecodeRequest,
+    MatrixOptions, MatrixInfo, MatrixShare, MatrixRequest, StreamOptions, FileReport,
 };
 pub const constants = .{
     .{ "SOURCE_COUNT_MAX", source_count_max },
@@ -448,6 +468,8 @@ pub const functions = struct {
     pub const dq_job_cancel = fn (job: u32) callconv(.c) Status;
     /// `bad_argument` while the job runs.
     pub const dq_job_report = fn (job: u32, report: *Report) callconv(.c) Status;
+    /// What is known of file `file` of the plan; while the job runs too.
+    pub const dq_job_file = fn (job: u32, file: u32, report: *FileReport) callconv(.c) Status;
     /// Cancels, waits for the workers and frees everything.
     pub const dq_job_destroy = fn (job: u32) callconv(.c) Status;
     /// Starts to read a plan of one step (JobKind.load). The matrix can be multiplied with when that has ended well.

@@ -131,6 +131,14 @@ const exports = struct {
         return .ok;
     }
 
+    pub fn dq_job_file(job: u32, file: u32, report: *abi.FileReport) callconv(.c) abi.Status {
+        mutex.lock();
+        defer mutex.unlock();
+        const found = jobs.get(job) catch |err| return statusOf(err);
+        report.* = found.fileReport(file) catch |err| return statusOf(err);
+        return .ok;
+    }
+
     pub fn dq_job_destroy(job: u32) callconv(.c) abi.Status {
         const found = blk: {
             mutex.lock();
@@ -279,6 +287,7 @@ fn decode(request: *const abi.DecodeRequest, non_finite_count: *u64) CallError!v
 fn checkOptions(options: *const abi.JobOptions) CallError!void {
     if (!plan_file.enumsAreValid(abi.JobOptions, options)) return error.BadArgument;
     if (options.check_scales > 1 or options.sync > 1) return error.BadArgument;
+    if (options.keep_done > 1 or options.reserved != 0) return error.BadArgument;
     if (options.kind == .load) return error.BadArgument; // of matrices
 }
 

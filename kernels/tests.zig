@@ -7,6 +7,7 @@ comptime {
     _ = @import("convert/job_test.zig");
     _ = @import("convert/plan.zig");
     _ = @import("convert/rows.zig");
+    _ = @import("convert/seal.zig");
     _ = @import("convert/setup.zig");
     _ = @import("convert/tiles.zig");
     _ = @import("core/float.zig");

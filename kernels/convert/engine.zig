@@ -12,6 +12,7 @@ const guard = @import("guard.zig");
 const worker_file = @import("worker.zig");
 const Fault = fault_file.Fault;
 const Plan = @import("plan.zig").Plan;
+const Seal = @import("seal.zig").Seal;
 const Setup = @import("setup.zig").Setup;
 const SourceFile = @import("source.zig").SourceFile;
 const TargetFile = @import("target.zig").TargetFile;
@@ -26,6 +27,10 @@ pub const Engine = struct {
     check_scales: bool,
     functions: *const table.Table,
     files: []FileState,
+    /// Of each file.
+    seals: []Seal,
+    files_done: std.atomic.Value(u32) = .init(0),
+    keep_done: bool,
     watches: []guard.Watch,
     guarded: guard.Group,
     placements: []topology.Placement,
@@ -56,6 +61,9 @@ pub const Engine = struct {
         const watches = try gpa.alloc(guard.Watch, plan.files.len);
         errdefer gpa.free(watches);
         @memset(watches, .{});
+        const seals = try gpa.alloc(Seal, plan.files.len);
+        errdefer gpa.free(seals);
+        @memset(seals, .{});
         const files = try gpa.alloc(FileState, plan.files.len);
         engine.* = .{
             .gpa = gpa,
@@ -65,6 +73,8 @@ pub const Engine = struct {
             .check_scales = options.check_scales == 1,
             .functions = if (options.kind == .verify) dispatch.scalar else dispatch.active(),
             .files = files,
+            .seals = seals,
+            .keep_done = options.keep_done == 1,
             .watches = watches,
             .guarded = .{ .watches = watches },
             .placements = placements,
@@ -76,7 +86,7 @@ pub const Engine = struct {
             const path = plan.path(i);
             state.* = switch (file.role) {
                 .source => .{ .source = .init(index, path, file, &watches[i], &engine.stop) },
-                .target => .{ .target = .init(index, path, file, options, &engine.stop) },
+                .target => .{ .target = .init(index, path, file, options, &seals[i], &engine.stop) },
             };
         }
         for (plan.steps, 0..) |*step, i| engine.countStep(step, i);
@@ -87,6 +97,7 @@ pub const Engine = struct {
         engine.cursor.deinit(gpa);
         gpa.free(engine.placements);
         gpa.free(engine.files);
+        gpa.free(engine.seals);
         gpa.free(engine.watches);
         engine.setup.deinit(gpa);
         engine.plan.deinit(gpa);
@@ -104,7 +115,8 @@ pub const Engine = struct {
     /// How many items need each file, and how many bytes there are to do.
     fn countStep(engine: *Engine, step: *const abi.Step, index: usize) void {
         const items = engine.setup.itemsOf(index);
-        _ = engine.target(step.target_file).items_left.fetchAdd(items, .monotonic);
+        if (engine.kind != .digest)
+            _ = engine.target(step.target_file).items_left.fetchAdd(items, .monotonic);
         for (0..step.source_count) |i| {
             if (!worker_file.isFirstUse(step, i)) continue;
             _ = engine.source(step.sources[i].file).items_left.fetchAdd(items, .monotonic);
@@ -117,11 +129,23 @@ pub const Engine = struct {
         const mapped = engine.setup.io == .mmap;
         if (mapped) guard.add(&engine.guarded);
         engine.work() catch {};
-        for (engine.files) |*state| switch (state.*) {
+        for (engine.files, 0..) |*state, i| switch (state.*) {
             .source => |*file| file.deinit(),
-            .target => |*file| file.deinit(engine.stop.first == null),
+            .target => |*file| file.deinit(engine.keeps(i)),
         };
         if (mapped) guard.remove(&engine.guarded);
+    }
+
+    /// Whether a target stays.
+    fn keeps(engine: *Engine, file: usize) bool {
+        if (engine.stop.first == null) return true;
+        return engine.keep_done and engine.seals[file].is_done.load(.acquire);
+    }
+
+    /// Nothing is left to do for a file.
+    pub fn finishFile(engine: *Engine, file: u32) void {
+        engine.seals[file].is_done.store(true, .release);
+        _ = engine.files_done.fetchAdd(1, .release);
     }
 
     fn work(engine: *Engine) fault_file.Error!void {
@@ -134,7 +158,10 @@ pub const Engine = struct {
             .target => |*file| {
                 if (engine.stop.isRequested()) return error.Fault;
                 const head = engine.plan.head(i);
-                try if (engine.kind == .convert) file.create(head) else file.checkHead(head);
+                if (engine.kind == .convert) {
+                    try file.create(head);
+                    if (file.isDone()) engine.finishFile(@intCast(i));
+                } else try file.checkHead(head);
             },
         };
         const ran = pool.run(engine.gpa, engine.placements, engine, runWorker);

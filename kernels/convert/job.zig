@@ -79,7 +79,13 @@ pub const Job = struct {
             .step = job.engine.step_current.load(.monotonic),
             .running = @intFromBool(running),
             .status = if (running) .ok else job.status(),
+            .files_done = job.engine.files_done.load(.acquire),
         };
+    }
+
+    pub fn fileReport(job: *const Job, file: u32) error{BadArgument}!abi.FileReport {
+        if (file >= job.engine.seals.len) return error.BadArgument;
+        return job.engine.seals[file].report();
     }
 
     fn status(job: *const Job) abi.Status {

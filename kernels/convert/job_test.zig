@@ -44,6 +44,7 @@ fn optionsOf(kind: abi.JobKind, io: abi.IoMode) abi.JobOptions {
         .memory_max = 1 << 24,
         .sample_tiles = 0,
         .check_scales = 0,
+        .keep_done = 0,
     };
 }
 

@@ -26,6 +26,7 @@ pub const Plan = struct {
         const plan = try split(memory);
         for (plan.files) |*file| try checkFile(file, plan.text);
         for (plan.steps) |*step| try checkStep(step, plan.files, kind);
+        if (kind == .digest) for (plan.files) |file| try require(file.role == .source);
         if (kind == .convert) try checkCover(gpa, plan);
         return plan;
     }
@@ -140,6 +141,10 @@ fn checkStep(step: *const abi.Step, files: []const abi.File, kind: abi.JobKind) 
         try require(step.target_file == abi.none and step.target_offset == 0);
         try require(step.codec != .copy and step.transposed == 0);
         try require(rows_file.areAsStored(step));
+    } else if (kind == .digest) {
+        try require(step.target_file == abi.none and step.target_offset == 0);
+        // One row, so that the bytes of a tile follow each other.
+        try require(step.codec == .copy and step.batch_count == 1 and step.rows == 1);
     } else try checkTarget(step, files);
 
     const sources = step.sources[0..step.source_count];

@@ -252,6 +252,7 @@ fn optionsOf(
         .memory_max = memory_max,
         .sample_tiles = sample,
         .check_scales = 0,
+        .keep_done = 0,
     };
 }
 

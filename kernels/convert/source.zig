@@ -79,13 +79,15 @@ pub const SourceFile = struct {
         source.is_open.store(true, .release);
     }
 
-    /// One item less that needs the file; after the last one it is checked and closed.
-    pub fn release(source: *SourceFile) fault_file.Error!void {
+    /// One item less that needs the file; after the last one, which gives true, it is checked and
+    /// closed.
+    pub fn release(source: *SourceFile) fault_file.Error!bool {
         const before = source.items_left.fetchSub(1, .acq_rel);
         assert(before > 0);
-        if (before > 1) return;
+        if (before > 1) return false;
         defer source.closeFile();
         try source.checkIdentity();
+        return true;
     }
 
     /// At the end of the job, after its workers.

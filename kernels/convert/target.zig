@@ -8,6 +8,7 @@ const system = @import("../machine/system.zig");
 const fault_file = @import("fault.zig");
 const Fault = fault_file.Fault;
 const Stop = fault_file.Stop;
+const Seal = @import("seal.zig").Seal;
 const SourceFile = @import("source.zig").SourceFile;
 
 pub const TargetFile = struct {
@@ -18,6 +19,7 @@ pub const TargetFile = struct {
     kind: abi.JobKind,
     /// fsync at the end.
     sync: bool,
+    seal: *Seal,
     stop: *Stop,
     /// Items that still need the file.
     items_left: std.atomic.Value(u64),
@@ -32,6 +34,7 @@ pub const TargetFile = struct {
         path: []const u8,
         file: *const abi.File,
         options: *const abi.JobOptions,
+        seal: *Seal,
         stop: *Stop,
     ) TargetFile {
         assert(file.role == .target);
@@ -41,6 +44,7 @@ pub const TargetFile = struct {
             .size = file.size,
             .kind = options.kind,
             .sync = options.sync == 1,
+            .seal = seal,
             .stop = stop,
             .items_left = .init(0),
         };
@@ -69,8 +73,14 @@ pub const TargetFile = struct {
         if (refused != .SUCCESS) return target.fail(.allocate, refused);
         const failed = system.write(target.fd, head, 0);
         if (failed != .SUCCESS) return target.fail(.write, failed);
-        if (target.items_left.load(.monotonic) == 0) try target.finish();
+        target.seal.add(head, 0);
+        if (target.isDone()) try target.finish();
         target.closeFile();
+    }
+
+    /// Whether no item needs the file any more.
+    pub fn isDone(target: *const TargetFile) bool {
+        return target.items_left.load(.acquire) == 0;
     }
 
     /// Verify: looks at the size of the file, and compares its head where the plan has one.
@@ -126,16 +136,25 @@ pub const TargetFile = struct {
 
     /// One item less that needs the file; after the last one it is flushed, where that is wanted,
     /// and closed.
-    pub fn release(target: *TargetFile) fault_file.Error!void {
+    /// True when it was the last one.
+    pub fn release(target: *TargetFile) fault_file.Error!bool {
         const before = target.items_left.fetchSub(1, .acq_rel);
         assert(before > 0);
-        if (before > 1) return;
+        if (before > 1) return false;
         defer target.closeFile();
         try target.finish();
+        return true;
     }
 
+    /// The file is whole: nothing but the bytes of its head and its steps is in it.
     fn finish(target: *TargetFile) fault_file.Error!void {
-        if (target.kind != .convert or !target.sync) return;
+        if (target.kind != .convert) return;
+        var identity: system.Identity = undefined;
+        const unknown = system.identify(target.fd, &identity);
+        if (unknown != .SUCCESS) return target.fail(.stat, unknown);
+        if (!target.seal.covers(target.size) or identity.size != target.size)
+            return target.stop.fail(.{ .status = .incomplete, .file = target.index });
+        if (!target.sync) return;
         const failed = system.sync(target.fd);
         if (failed != .SUCCESS) return target.fail(.sync, failed);
     }
@@ -144,6 +163,11 @@ pub const TargetFile = struct {
         assert(offset <= target.size and bytes.len <= target.size - offset);
         const failed = system.write(target.fd, bytes, offset);
         if (failed != .SUCCESS) return target.fail(.write, failed);
+        target.written(bytes, offset);
+    }
+
+    fn written(target: *TargetFile, bytes: []const u8, offset: u64) void {
+        target.seal.add(bytes, offset);
         if (target.sync) system.startSync(target.fd, offset, bytes.len);
     }
 
@@ -157,7 +181,7 @@ pub const TargetFile = struct {
     ) fault_file.Error!void {
         assert(offset <= target.size and bytes.len <= target.size - offset);
         switch (system.write(target.fd, bytes, offset)) {
-            .SUCCESS => if (target.sync) system.startSync(target.fd, offset, bytes.len),
+            .SUCCESS => target.written(bytes, offset),
             .FAULT => {
                 try source.checkIdentity();
                 return target.stop.fail(.io(.read, .IO, source.index));

@@ -97,8 +97,7 @@ pub const Worker = struct {
         const step = &engine.plan.steps[item.step];
         const cut = engine.setup.cuts[item.step];
         engine.step_current.store(item.step, .monotonic);
-        const target = engine.target(step.target_file);
-        try target.acquire();
+        if (engine.kind != .digest) try engine.target(step.target_file).acquire();
         for (step.sources[0..step.source_count]) |source|
             try engine.source(source.file).acquire(engine.setup.io);
         try worker.enterMatrix(.{ .step = item.step, .batch = item.batch });
@@ -111,9 +110,14 @@ pub const Worker = struct {
         }
         if (windowed) worker.leaveWindow(item);
         for (0..step.source_count) |i| {
-            if (isFirstUse(step, i)) try engine.source(step.sources[i].file).release();
+            if (!isFirstUse(step, i)) continue;
+            const file = step.sources[i].file;
+            if (try engine.source(file).release() and engine.kind == .digest)
+                engine.finishFile(file);
         }
-        try target.release();
+        if (engine.kind == .digest) return;
+        if (try engine.target(step.target_file).release() and engine.kind == .convert)
+            engine.finishFile(step.target_file);
     }
 
     /// Brings into reach what all tiles of a matrix share.
@@ -180,7 +184,10 @@ pub const Worker = struct {
             }
             if (mapped) try worker.checkMaps(step);
             if (non_finite_count > 0) try worker.checkScales(step_index, tile);
-            try worker.deliver(step_index, tile, worker.output[0..size]);
+            if (engine.kind == .digest) {
+                const first = tiles.linesOf(step, &step.sources[0], tile).begin;
+                engine.seals[step.sources[0].file].add(worker.output[0..size], first);
+            } else try worker.deliver(step_index, tile, worker.output[0..size]);
         }
         if (mapped) try worker.checkMaps(step);
         for (step.sources[0..step.source_count]) |*source| {
@@ -205,6 +212,8 @@ pub const Worker = struct {
         if (count == 0) return 0;
         worker.tally.non_finite_count += count;
         worker.tally.non_finite_step = @min(worker.tally.non_finite_step, step_index);
+        if (engine.kind == .convert)
+            engine.seals[step.target_file].countNonFinite(count, step_index);
         return count;
     }
 

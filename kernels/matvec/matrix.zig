@@ -264,6 +264,7 @@ pub const Matrix = struct {
             .step = 0,
             .running = @intFromBool(running),
             .status = if (running) .ok else matrix.status(),
+            .files_done = 0,
         };
     }
 

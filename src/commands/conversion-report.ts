@@ -38,6 +38,7 @@ export function reportLines(output: string, report: ConversionReport, plan: Plan
     ["output", escapeText(output)],
     ["size", `${formatBytesExact(report.bytesWritten)} in ${formatPlural(report.files.length, "file")}`],
     ["tensors", work.join(", ")],
+    ...(report.resumed > 0 ? [["kept", `${formatPlural(report.resumed, "shard")} of an earlier run`] as const] : []),
     ["time", `${formatSeconds(report.seconds)}, ${formatRate(report.bytesWritten, report.seconds)} written`],
     ["engine", `${threads}, ${report.level}, ${report.io}, ${formatMemory(report.memoryBytes)} of buffers`],
     [
@@ -56,6 +57,7 @@ export function reportJson(report: ConversionReport): unknown {
     output: report.output,
     files: report.files,
     weights: report.weights,
+    shards_kept: report.resumed,
     bytes_read: report.bytesRead,
     bytes_written: report.bytesWritten,
     seconds: report.seconds,

@@ -49,6 +49,7 @@ const options = {
     words: ["keep", "single"],
     help: "tensor bytes in each file",
   }),
+  resume: flag({ group: "Output", help: "go on where an earlier run ended" }),
   force: flag({ short: "f", group: "Output", help: "replace the output" }),
   "dry-run": flag({ short: "n", group: "Output", help: "print the plan and write nothing" }),
   verify: choice({
@@ -77,6 +78,7 @@ type Values = OptionValues<typeof options>
 function planOptions(values: Values): Omit<PlanOptions, "kind"> {
   if (values["keep-dtypes"] && values["cast-all"])
     throw new UsageError("--keep-dtypes and --cast-all exclude each other")
+  if (values.resume && values.force) throw new UsageError("--resume and --force exclude each other")
   return {
     to: values.to,
     castAll: values["cast-all"],
@@ -120,6 +122,7 @@ async function convert(plan: Plan, output: string, values: Values, ui: Ui): Prom
       runPlan(plan, {
         output,
         force: values.force,
+        resume: values.resume,
         threads: threadCount(values.threads),
         maxMemory: values["max-memory"],
         io: values.io,
@@ -152,6 +155,10 @@ export default command(
       [
         "The output appears under its name when it is complete and checked;",
         "a run that fails or is interrupted removes what it wrote.",
+      ].join(" "),
+      [
+        "With --resume it keeps the shards that it has finished, and goes on with those of an earlier run of the same",
+        "source, options and version, a killed one too, after it has checked them.",
       ].join(" "),
     ],
     examples: [

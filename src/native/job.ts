@@ -4,6 +4,7 @@
  */
 
 import {
+  FileReport as FileReportStruct,
   IoMode,
   type IoModeName,
   JobKind,
@@ -35,6 +36,8 @@ export interface JobSettings {
   readonly sampleTiles: number
   /** Whether a scale that is NaN or infinite, or a zero that divides, ends the job with `bad_scale`; default false. */
   readonly checkScales?: boolean | undefined
+  /** convert: whether targets that were done before the job failed stay; default false. */
+  readonly keepDone?: boolean | undefined
 }
 
 export interface JobProgress {
@@ -43,7 +46,19 @@ export interface JobProgress {
   readonly bytesTotal: number
   /** Index of a step that is being worked on. */
   readonly step: number | undefined
+  /** Files whose report says `done`. */
+  readonly filesDone: number
   readonly running: boolean
+}
+
+/** What is known of one file of a job's plan, while the job runs and after it. */
+export interface JobFileReport {
+  /** Of a target that was written, or of what a digest job read of a source (kernels/convert/seal.zig). */
+  readonly checksum: bigint
+  /** Results in this file that are NaN or infinite, and the first step that has one. */
+  readonly nonFinite: { readonly count: number; readonly step: number | undefined }
+  /** A target is whole and, where the job syncs, on its device; a source is read to its end. */
+  readonly done: boolean
 }
 
 export interface JobReport {
@@ -148,6 +163,19 @@ export class Job implements Disposable {
     return readReport(bytes)
   }
 
+  /** Of file `index` of the plan. */
+  file(index: number): JobFileReport {
+    this.#assertAlive()
+    const bytes = new Uint8Array(FileReportStruct.size)
+    assertOk("dq_job_file", native().dq_job_file(this.#handle, index, bytes))
+    const values = unpackStruct(FileReportStruct, bytes)
+    return {
+      checksum: values.checksum,
+      nonFinite: { count: safeNumber(values.non_finite_count), step: optional(values.non_finite_step) },
+      done: values.is_done !== 0,
+    }
+  }
+
   dispose(): void {
     if (this.#plan === undefined) return
     this.#plan = undefined
@@ -193,6 +221,7 @@ export function readProgress(bytes: Uint8Array): JobProgress {
     bytesDone: safeNumber(values.bytes_done),
     bytesTotal: safeNumber(values.bytes_total),
     step: optional(values.step),
+    filesDone: values.files_done,
     running: values.running !== 0,
   }
 }
@@ -228,12 +257,36 @@ export function readReport(bytes: Uint8Array): JobReport {
   }
 }
 
-export interface RunJobOptions extends JobSettings, WaitOptions {}
+export interface RunJobOptions extends JobSettings, WaitOptions {
+  /** Files of the plan; given with `onFile`, which is called once for each file, soon after nothing is left to do for it. */
+  readonly fileCount?: number
+  readonly onFile?: ((index: number, report: JobFileReport) => void) | undefined
+}
 
 /** Runs `plan` to its end and returns the report, of a failure too. */
 export async function runJob(plan: Uint8Array, options: RunJobOptions): Promise<JobReport> {
   using job = Job.start(plan, options)
-  return await job.finish(options)
+  const { onFile, onProgress, fileCount = 0 } = options
+  if (onFile === undefined) return await job.finish(options)
+  const open = new Set(Array.from({ length: fileCount }, (_, i) => i))
+  let told = 0
+  const tell = ({ filesDone }: JobProgress): void => {
+    if (filesDone === told) return
+    for (const index of open) {
+      const report = job.file(index)
+      if (!report.done) continue
+      open.delete(index)
+      told += 1
+      onFile(index, report)
+    }
+  }
+  return await job.finish({
+    signal: options.signal,
+    onProgress: (progress) => {
+      tell(progress)
+      onProgress?.(progress)
+    },
+  })
 }
 
 /** What a job would need; `undefined` where its smallest working set does not fit `settings.memoryMax`. Touches no file. */
@@ -260,6 +313,7 @@ function packOptions(settings: JobSettings): Uint8Array {
     memory_max: settings.memoryMax,
     sample_tiles: settings.sampleTiles,
     check_scales: settings.checkScales === true ? 1 : 0,
+    keep_done: settings.keepDone === true ? 1 : 0,
   })
 }
 

@@ -82,6 +82,18 @@ export function encodeLoad(weight: Weight): EncodedLoad {
   return { bytes: encode(files, [step], text), files: sources }
 }
 
+/** Encodes the reading of whole files (kernels/abi.zig: JobKind.digest). */
+export function encodeDigest(files: readonly SourceFile[]): EncodedPlan {
+  const text = new Text()
+  const entries = files.map((file) => sourceEntry(file, text))
+  const steps = files.flatMap((file, i) => {
+    if (file.size === 0) return []
+    const work = bytesWork(i, { offset: 0, size: file.size })
+    return [{ ...work, target_file: NONE, target_offset: 0, target_size: file.size }]
+  })
+  return { bytes: encode(entries, steps, text), files, steps: [] }
+}
+
 function encode(files: readonly FileInput[], steps: readonly StepInput[], text: Text): Uint8Array {
   const filesStart = Plan.size
   const stepsStart = filesStart + files.length * File.size
@@ -214,10 +226,21 @@ function weightWork(
 
 /** A stored tensor as one long row: of bytes that are copied, or of elements that are cast. */
 function plainWork(stored: StoredTensor, tensor: OutputTensor, files: ReadonlyMap<SourceFile, number>): Work {
-  const cast = tensor.origin.kind === "cast" ? requireDense(stored.dtype) : undefined
-  const unit = cast === undefined ? 1 : DTYPE_BITS[cast] / 8
-  const [codec, dtype]: [CodecName, DtypeName] =
-    cast === undefined ? ["copy", "bytes"] : [DENSE[cast], denseName(tensor.dtype)]
+  const file = files.get(stored.file)!
+  if (tensor.origin.kind !== "cast") return bytesWork(file, stored)
+  const dense = requireDense(stored.dtype)
+  return rowWork(file, stored, DTYPE_BITS[dense] / 8, DENSE[dense], denseName(tensor.dtype))
+}
+
+/** Bytes of a file as they are. */
+function bytesWork(file: number, bytes: ByteRange): Work {
+  return rowWork(file, bytes, 1, "copy", "bytes")
+}
+
+type ByteRange = Pick<StoredTensor, "offset" | "size">
+
+/** One long row of elements of `unit` bytes. */
+function rowWork(file: number, { offset, size }: ByteRange, unit: number, codec: CodecName, dtype: DtypeName): Work {
   return {
     codec: Codec[codec],
     dtype: DtypeNumber[dtype],
@@ -225,7 +248,7 @@ function plainWork(stored: StoredTensor, tensor: OutputTensor, files: ReadonlyMa
     source_count: 1,
     batch_count: 1,
     rows: 1,
-    columns: stored.size / unit,
+    columns: size / unit,
     row_align: 1,
     column_align: 1,
     part_count: 1,
@@ -234,11 +257,11 @@ function plainWork(stored: StoredTensor, tensor: OutputTensor, files: ReadonlyMa
     parameters: [],
     sources: [
       {
-        file: files.get(stored.file)!,
+        file,
         rows_per_line: 1,
-        offset: stored.offset,
-        size: stored.size,
-        line_bytes: stored.size,
+        offset,
+        size,
+        line_bytes: size,
         batch_bytes: 0,
         unit_columns: 1,
         unit_bytes: unit,

@@ -41,6 +41,7 @@ const PLAIN_SECONDS = 10
 const WINDOW_SECONDS = 5
 
 const PHASE_WORDS: Readonly<Record<RunProgress["phase"], string>> = {
+  check: "checking",
   convert: "converting",
   verify: "verifying",
   finish: "finishing",

@@ -38,6 +38,11 @@ export class Workspace {
     }
   }
 
+  /** These stay, whatever becomes of the run, and with them the folders that they are in. */
+  keep(paths: Iterable<string>): void {
+    for (const path of paths) this.#files.delete(path)
+  }
+
   /** The run has succeeded: what it made stays. */
   keepAll(): void {
     this.#files.clear()

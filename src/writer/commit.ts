@@ -8,14 +8,17 @@
  *     4. the last new file → its name
  *     5. .dequantizer-obsolete is removed
  *
- * A step that fails is taken back with all before it. If the process is killed, the next run finds the old output in
- * the first folder and puts it back, or finds the second one and knows that the old output was given up.
+ * A step that fails is taken back with all before it. Before the first step the run's journal notes which files are
+ * about to get their names. If the process is killed, the next run takes the names back and puts the old output where
+ * it was, unless the last name was given already.
  */
 import type { Dirent } from "node:fs"
-import { lstat, mkdir, open, readdir, rename, rm, rmdir } from "node:fs/promises"
+import { lstat, mkdir, readdir, rename, rm, rmdir } from "node:fs/promises"
 import { dirname, join } from "node:path"
 import { errorCode, ioFault } from "../containers/file.ts"
 import { RESERVED_PREFIX } from "../plan/conversion.ts"
+import { syncFolder } from "./files.ts"
+import type { Journal, NamedFile } from "./journal.ts"
 
 /** Holds files of the old output until the new one has all names but the last. */
 export const PREVIOUS_FOLDER = `${RESERVED_PREFIX}-previous`
@@ -33,11 +36,14 @@ export interface Commit {
   readonly names: readonly string[]
   /** Names of the old output that the new one does not have. */
   readonly stale: readonly string[]
+  /** Is told which files are about to get their names. */
+  readonly journal: Pick<Journal, "addCommit">
 }
 
 /** Gives the files their names. Throws IoError with everything as it was. */
 export async function commitFiles(commit: Commit): Promise<void> {
-  const { folder, names, stale } = commit
+  const { folder, names, stale, journal } = commit
+  await journal.addCommit(await Promise.all(names.map((name) => identify(folder, name))))
   const [only] = names
   if (only !== undefined && names.length === 1 && stale.length === 0) {
     // One file takes the place of another in one step; there is no moment without either.
@@ -79,19 +85,58 @@ async function commitMany({ folder, names, stale }: Commit): Promise<void> {
   await rm(obsolete, { recursive: true, force: true }).catch(() => {})
 }
 
-/** Brings the old output of a killed run back, or removes what is left of one that was given up. */
-export async function recoverCommit(folder: string): Promise<void> {
-  const previous = join(folder, PREVIOUS_FOLDER)
+async function identify(folder: string, name: string): Promise<NamedFile> {
+  const path = join(folder, partialName(name))
   try {
-    for (const name of await filesBelow(previous)) {
-      await mkdir(dirname(join(folder, name)), { recursive: true })
-      await rename(join(previous, name), join(folder, name))
+    const { dev, ino } = await lstat(path, { bigint: true })
+    return { name, device: dev, inode: ino }
+  } catch (error) {
+    throw ioFault(path, error)
+  }
+}
+
+/**
+ * Takes back what a killed run has begun of its commit; `files` are those that its journal notes. Where the last of
+ * them has its name the output is complete: then the result is true, and only what is left of the old one is removed.
+ */
+export async function recoverCommit(folder: string, files: readonly NamedFile[]): Promise<boolean> {
+  const obsolete = join(folder, OBSOLETE_FOLDER)
+  try {
+    const last = files.at(-1)
+    if (last !== undefined && (await isNamed(folder, last))) {
+      await rm(obsolete, { recursive: true, force: true })
+      return true
     }
-    await removeEmptyFolders(previous)
-    await rm(join(folder, OBSOLETE_FOLDER), { recursive: true, force: true })
+    for (const file of files.toReversed()) {
+      if (await isNamed(folder, file)) await rename(join(folder, file.name), join(folder, partialName(file.name)))
+    }
+    // Without a note of the new files nothing tells whether the old ones in the second folder are still wanted.
+    if (files.length > 0) await bringBack(obsolete, folder)
+    await bringBack(join(folder, PREVIOUS_FOLDER), folder)
+    await rm(obsolete, { recursive: true, force: true })
+    return false
   } catch (error) {
     throw ioFault(folder, error)
   }
+}
+
+/** Whether a file of the run has its final name. */
+async function isNamed(folder: string, { name, device, inode }: NamedFile): Promise<boolean> {
+  try {
+    const { dev, ino } = await lstat(join(folder, name), { bigint: true })
+    return dev === device && ino === inode
+  } catch (error) {
+    if (errorCode(error) === "ENOENT") return false
+    throw error
+  }
+}
+
+async function bringBack(from: string, folder: string): Promise<void> {
+  for (const name of await filesBelow(from)) {
+    await mkdir(dirname(join(folder, name)), { recursive: true })
+    await rename(join(from, name), join(folder, name))
+  }
+  await removeEmptyFolders(from)
 }
 
 async function renameFile(from: string, to: string): Promise<void> {
@@ -142,17 +187,5 @@ async function removeEmptyFolders(path: string): Promise<void> {
 /** Flushes the folders of the named files: without it a crash may forget a rename. */
 async function syncFolders(folder: string, names: readonly string[]): Promise<void> {
   const folders = new Set([folder, ...names.map((name) => dirname(join(folder, name)))])
-  for (const path of folders) {
-    try {
-      const handle = await open(path, "r")
-      try {
-        await handle.sync()
-      } finally {
-        await handle.close()
-      }
-    } catch (error) {
-      // Some network file systems cannot flush a folder; the files themselves are flushed.
-      if (errorCode(error) !== "EINVAL" && errorCode(error) !== "EOPNOTSUPP") throw ioFault(path, error)
-    }
-  }
+  for (const path of folders) await syncFolder(path)
 }

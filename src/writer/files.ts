@@ -1,7 +1,7 @@
 /** Small files of an output, written or copied under their temporary names and flushed: config, index, side files. */
 import { type FileHandle, open } from "node:fs/promises"
 import type { SideFile } from "../checkpoint/checkpoint.ts"
-import { ioFault, withFile } from "../containers/file.ts"
+import { errorCode, ioFault, withFile } from "../containers/file.ts"
 import { escapeText } from "../containers/quote.ts"
 import { IoError } from "../errors.ts"
 
@@ -40,6 +40,21 @@ export async function copySideFile(file: SideFile, path: string, onChunk: (bytes
       )
     })
   })
+}
+
+/** Flushes the entries of a folder: without it a crash may forget a file that was made, or a rename. */
+export async function syncFolder(path: string): Promise<void> {
+  try {
+    const handle = await open(path, "r")
+    try {
+      await handle.sync()
+    } finally {
+      await handle.close()
+    }
+  } catch (error) {
+    // Some network file systems cannot flush a folder; the files themselves are flushed.
+    if (errorCode(error) !== "EINVAL" && errorCode(error) !== "EOPNOTSUPP") throw ioFault(path, error)
+  }
 }
 
 async function createFile(path: string, fill: (handle: FileHandle) => Promise<void>): Promise<void> {

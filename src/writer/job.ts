@@ -1,18 +1,22 @@
 /** Native jobs of the writer: progress with tensor names, failures as errors of the program. */
 import { tensorFault } from "../containers/quote.ts"
 import { CancelledError, type MalformedError } from "../errors.ts"
-import { type JobReport, runJob } from "../native/job.ts"
+import { type JobFileReport, type JobReport, runJob } from "../native/job.ts"
 import { reportError } from "../native/report.ts"
 import type { EncodedPlan } from "../plan/encode.ts"
 import { DEFAULT_MAX_MEMORY } from "../plan/measure.ts"
 import type { WorkOptions } from "./types.ts"
 
 export interface WorkKind {
-  readonly kind: "convert" | "verify"
+  readonly kind: "convert" | "verify" | "digest"
   /** verify: tiles of each tensor; 0: all. */
   readonly sampleTiles?: number
   /** Whether a scale that no file may hold is a fault of the file. */
   readonly checkScales?: boolean
+  /** convert: targets that are done stay when the run fails. */
+  readonly keepDone?: boolean
+  /** Called for each file of the plan when nothing is left to do for it: a target that is flushed, a file that is read. */
+  readonly onFile?: (index: number, report: JobFileReport) => void
 }
 
 /** Runs an encoded plan. A report with a mismatch of elements is returned; every other failure is thrown. */
@@ -26,10 +30,13 @@ export async function runWork(plan: EncodedPlan, work: WorkKind, options: WorkOp
     memoryMax: options.maxMemory ?? DEFAULT_MAX_MEMORY,
     sampleTiles: work.sampleTiles ?? 0,
     checkScales: work.checkScales,
+    keepDone: work.keepDone,
+    fileCount: plan.files.length,
+    onFile: work.onFile,
     signal: options.signal,
     onProgress: ({ bytesDone, bytesTotal, step }) =>
       options.onProgress?.({
-        phase: work.kind,
+        phase: work.kind === "digest" ? "check" : work.kind,
         bytesDone,
         bytesTotal,
         tensor: step === undefined ? undefined : plan.steps[step]?.name,

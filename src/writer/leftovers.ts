@@ -8,6 +8,7 @@ import { ioFault, readWhole } from "../containers/file.ts"
 import { isJsonObject, parseJsonObject } from "../containers/json.ts"
 import { DequantizerError } from "../errors.ts"
 import { partialName, recoverCommit } from "./commit.ts"
+import type { JournalState } from "./journal.ts"
 import type { OutputPlace } from "./place.ts"
 
 const INDEX_SUFFIX = ".safetensors.index.json"
@@ -15,17 +16,29 @@ const WEIGHTS_SUFFIX = ".safetensors"
 /** As in the reader of indexes: real ones stay below a few megabytes. */
 const INDEX_SIZE_MAX = 100_000_000
 
-/** After a run was killed: its partial files go, and old files that it had put aside come back. */
-export async function recover({ folder, names }: OutputPlace): Promise<void> {
+/**
+ * After a run was killed: names that it had begun to give are taken back, old files that it had put aside come back, and
+ * its partial files go, but for those of `keep`. True where the killed run had given all names already: its output stays.
+ */
+export async function recover(
+  place: OutputPlace,
+  journal: JournalState | undefined,
+  keep: ReadonlySet<string> = new Set(),
+): Promise<boolean> {
+  const { folder } = place
+  const complete = await recoverCommit(folder, journal?.commit ?? [])
+  // A killed run of another plan had other names.
+  const names = new Set([...place.names, ...(journal?.names ?? [])])
   for (const name of names) {
+    if (keep.has(name)) continue
     await rm(join(folder, partialName(name)), { force: true }).catch((error: unknown) => {
       throw ioFault(join(folder, partialName(name)), error)
     })
   }
-  await recoverCommit(folder)
   // Folders that the run made and did not come to fill; others are not empty.
-  const folders = new Set(names.flatMap((name) => foldersOf(name)))
+  const folders = new Set([...names].flatMap((name) => foldersOf(name)))
   for (const name of [...folders].toSorted().toReversed()) await rmdir(join(folder, name)).catch(() => {})
+  return complete
 }
 
 /** "a/b/c" lies in "a" and "a/b". */

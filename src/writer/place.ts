@@ -11,7 +11,7 @@ import { escapeText } from "../containers/quote.ts"
 import { IoError, RefusedError, UsageError } from "../errors.ts"
 import { formatBytesExact } from "../format.ts"
 import { outputNames } from "../plan/describe.ts"
-import type { Plan } from "../plan/plan.ts"
+import type { OutputShard, Plan } from "../plan/plan.ts"
 
 export interface OutputPlace {
   readonly kind: "file" | "folder"
@@ -23,6 +23,11 @@ export interface OutputPlace {
   readonly names: readonly string[]
   /** The output was there when it was resolved: the folder, or the file. */
   readonly exists: boolean
+}
+
+/** Name of a shard's file in the output's folder: that of the output where it is a file. */
+export function shardFile({ kind, names }: OutputPlace, shard: Pick<OutputShard, "name">): string {
+  return kind === "file" ? names[0]! : shard.name
 }
 
 /**

@@ -13,7 +13,7 @@ export interface WorkOptions {
   readonly onProgress?: ((progress: RunProgress) => void) | undefined
   /**
    * Cancels within milliseconds with a CancelledError: the signal's reason where that is one. A run leaves nothing
-   * behind.
+   * behind, unless it may be resumed.
    */
   readonly signal?: AbortSignal | undefined
 }
@@ -23,6 +23,11 @@ export interface RunOptions extends WorkOptions {
   readonly output: string
   /** Replace an existing output; until the new one is complete the old one stays. */
   readonly force?: boolean | undefined
+  /**
+   * Go on with what an earlier run of the same plan has left: shards that it finished are checked and kept. And leave
+   * finished shards for the next run, should this one be cancelled or an I/O error end it. Not with `force`.
+   */
+  readonly resume?: boolean | undefined
   /** Read the output back and compare with the scalar decoder before it gets its final name; default "sample". */
   readonly verify?: "none" | "sample" | "full" | undefined
   /** What to do when results are NaN or infinite: "error" leaves no output; default "warn", which counts them. */
@@ -37,7 +42,8 @@ export interface VerifyOptions extends WorkOptions {
 }
 
 export interface RunProgress {
-  readonly phase: "convert" | "verify" | "finish"
+  /** check: files are read for their checksums. */
+  readonly phase: "check" | "convert" | "verify" | "finish"
   readonly bytesDone: number
   readonly bytesTotal: number
   /** Dense name of a tensor that is being worked on. */
@@ -77,6 +83,8 @@ export interface ConversionReport {
   readonly output: string
   readonly files: readonly string[]
   readonly weights: number
+  /** Shards of an earlier run that were kept. */
+  readonly resumed: number
   readonly bytesRead: number
   readonly bytesWritten: number
   readonly seconds: number

@@ -76,7 +76,7 @@ describe("usage errors are one line and exit 2", () => {
       ["convert", "a", "-o", "b", "--shard-size", "big"],
       '--shard-size: "big" is not a size such as 5GB or 512MiB or one of keep, single',
     ],
-    [["convert", "a", "-o", "b", "--resume"], "unknown option --resume"],
+    [["convert", "a", "-o", "b", "--resume", "--force"], "--resume and --force exclude each other"],
     [["convert", "a", "-o", "b", "-j", "-1"], "-j needs a value (N); found -1; if that is the value, write -j-1"],
     [["convert", "a", "-o", "b", "-j-1"], '-j: "-1" is not a whole number from 0 to 4096'],
     [["verify", "a", "--full", "--sample", "3", "--source", "b"], "--full and --sample exclude each other"],

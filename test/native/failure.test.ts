@@ -14,7 +14,7 @@ import {
 } from "node:fs"
 import { join } from "node:path"
 import { RefusedError } from "../../src/errors.ts"
-import { Status } from "../../src/native/abi.gen.ts"
+import { JobOptions, Status } from "../../src/native/abi.gen.ts"
 import { Job, type JobReport, type JobSettings, measureJob, runJob } from "../../src/native/job.ts"
 import { native, statusName } from "../../src/native/library.ts"
 import { reportError } from "../../src/native/report.ts"
@@ -266,7 +266,7 @@ describe("the boundary", () => {
   test("stale and foreign handles are refused", () => {
     const plan = copyPlan()
     const handle = new Uint32Array(1)
-    const options = new Uint8Array(32)
+    const options = new Uint8Array(JobOptions.size)
     new DataView(options.buffer).setBigUint64(16, 1n << 30n, true)
     expect(native().dq_job_start(plan.bytes, plan.bytes.byteLength, options, handle)).toBe(Status.ok)
     expect(native().dq_job_destroy(handle[0]!)).toBe(Status.ok)

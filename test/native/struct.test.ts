@@ -75,7 +75,7 @@ describe.each(Object.entries(structs))("%s", (_, descriptor) => {
 })
 
 test("a u64 takes safe integers as numbers", () => {
-  const progress = { bytes_done: 2 ** 53 - 1, bytes_total: 0, step: 0, running: 0, status: 0 }
+  const progress = { bytes_done: 2 ** 53 - 1, bytes_total: 0, step: 0, running: 0, status: 0, files_done: 0 }
   const bytes = packStruct(abi.Progress, progress)
   expect(safeNumber(unpackStruct(abi.Progress, bytes).bytes_done)).toBe(2 ** 53 - 1)
   expect(() => safeNumber(2n ** 53n)).toThrow(RangeError)

@@ -162,7 +162,9 @@ describe("the last step fails", () => {
     for (const name of ["a", "b", "index", "old-shard"]) writeFileSync(folder.file(name), `old ${name}`)
     for (const name of ["a", "b", "c"]) writeFileSync(folder.file(partialName(name)), `new ${name}`)
     const before = fingerprint(folder.path)
-    const commit = { folder: folder.path, names: ["a", "b", "c", "index"], stale: ["old-shard"] }
+    writeFileSync(folder.file(partialName("index")), "taken away in the middle")
+    const thief = { addCommit: async () => rmSync(folder.file(partialName("index"))) }
+    const commit = { folder: folder.path, names: ["a", "b", "c", "index"], stale: ["old-shard"], journal: thief }
     await expect(commitFiles(commit)).rejects.toThrow(IoError)
     expect(fingerprint(folder.path)).toEqual(before)
   })

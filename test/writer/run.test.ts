@@ -129,7 +129,7 @@ describe("folder to folder", () => {
     const { mkdirSync } = await import("node:fs")
     mkdirSync(folder.file("out"))
     const watcher = watch(folder.file("out"), (_, name) => {
-      if (name !== null && !/partial$|lock$/.test(name) && named.at(-1) !== name) named.push(name)
+      if (name !== null && !/partial$|lock$|journal$/.test(name) && named.at(-1) !== name) named.push(name)
     })
     const report = await runPlan(plan, { output: folder.file("out") })
     while (named.length < report.files.length) await Bun.sleep(5)
