@@ -85,6 +85,9 @@ pub const Codec = enum(u32) {
     /// Codes of four bits of which two rows share a byte, as modelopt packs INT4 AWQ and transposed NVFP4 experts.
     nvfp4_row_pairs = 37,
     int4_row_pairs = 38,
+    /// bitsandbytes: four bits to a value (high nibble first), an absmax for each block of values.
+    nf4 = 39,
+    fp4_bnb = 40,
 };
 
 /// What a target element is.

@@ -86,6 +86,8 @@ pub const all = struct {
     pub const nvfp4 = @import("codecs/nvfp4.zig");
     pub const nvfp4_row_pairs = @import("codecs/nvfp4_row_pairs.zig");
     pub const int4_row_pairs = @import("codecs/int4_row_pairs.zig");
+    pub const nf4 = @import("codecs/nf4.zig");
+    pub const fp4_bnb = @import("codecs/fp4_bnb.zig");
 };
 
 comptime {

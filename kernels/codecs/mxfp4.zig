@@ -183,9 +183,9 @@ inline fn decodeBlock(
     place: usize,
 ) @Vector(block_columns, target.Bits()) {
     return switch (target) {
-        .f16, .bf16 => results(target)[place].lookup(codes),
+        .f16, .bf16 => results(target)[place].lookup(.low_first, codes),
         // Every value is a bf16 too: two significant bits, and nothing below 2^-128.
-        .f32 => @bitCast(vector.widen(.bf16, results(.bf16)[place].lookup(codes))),
+        .f32 => @bitCast(vector.widen(.bf16, results(.bf16)[place].lookup(.low_first, codes))),
     };
 }
 

@@ -74,6 +74,9 @@ pub inline fn prefetchDistance(row_bytes: usize, row_stride: usize) usize {
 
 const prefetch_bytes = 2048;
 
+/// Which nibble of a byte comes first: element 2j is the low, or the high, one of byte j.
+pub const NibbleOrder = enum { low_first, high_first };
+
 /// A table of 16 two-byte entries that nibbles are looked up in, in the order this level wants the
 /// bytes: entry after entry where registers of 16-bit lanes are permuted, else the low bytes of all
 /// entries before the high bytes.
@@ -94,23 +97,42 @@ pub const NibbleTable = extern struct {
         return table;
     }
 
-    /// The entries of 32 nibbles: the low nibble of byte j is element 2j, the high one 2j + 1.
-    pub inline fn lookup(table: *const NibbleTable, nibbles: [*]const u8) @Vector(32, u16) {
+    /// As `init`, for entries that a loop has just made.
+    pub inline fn of(entries: @Vector(16, u16)) NibbleTable {
+        if (!is_split) return .{ .bytes = @bitCast(entries) };
+        const low: @Vector(16, u8) = @truncate(entries);
+        const high: @Vector(16, u8) = @truncate(entries >> @splat(8));
+        return .{ .bytes = std.simd.join(low, high) };
+    }
+
+    /// The entries of 32 nibbles.
+    pub inline fn lookup(
+        table: *const NibbleTable,
+        comptime order: NibbleOrder,
+        nibbles: [*]const u8,
+    ) @Vector(32, u16) {
         return switch (isa) {
-            .avx512_vbmi => table.lookupBytes512(nibbles),
-            .avx512 => table.lookupWords512(nibbles),
-            .avx2 => table.lookup256(nibbles),
-            .ssse3, .neon => table.lookup128(nibbles),
-            .portable => table.lookupPortable(nibbles),
+            .avx512_vbmi => table.lookupBytes512(order, nibbles),
+            .avx512 => table.lookupWords512(order, nibbles),
+            .avx2 => table.lookup256(order, nibbles),
+            .ssse3, .neon => table.lookup128(order, nibbles),
+            .portable => table.lookupPortable(order, nibbles),
         };
     }
 
     /// Two bytes to each 64-bit lane; a multishift then puts twice the code into each of its eight
     /// result bytes.
-    inline fn lookupBytes512(table: *const NibbleTable, nibbles: [*]const u8) @Vector(32, u16) {
+    inline fn lookupBytes512(
+        table: *const NibbleTable,
+        comptime order: NibbleOrder,
+        nibbles: [*]const u8,
+    ) @Vector(32, u16) {
         const spread: @Vector(8, u64) = load(@Vector(8, u16), nibbles);
         const shifts: @Vector(64, u8) = comptime @bitCast(@as(@Vector(8, u64), @splat(
-            @bitCast([8]u8{ 63, 63, 3, 3, 7, 7, 11, 11 }),
+            @bitCast(switch (order) {
+                .low_first => [8]u8{ 63, 63, 3, 3, 7, 7, 11, 11 },
+                .high_first => [8]u8{ 3, 3, 63, 63, 11, 11, 7, 7 },
+            }),
         )));
         const doubled = @"llvm.x86.avx512.pmultishift.qb.512"(shifts, @bitCast(spread));
         const even: @Vector(32, u16) = @splat(0x1e1e);
@@ -121,10 +143,17 @@ pub const NibbleTable = extern struct {
         return @bitCast(@"llvm.x86.avx512.permvar.qi.512"(entries, @bitCast(index)));
     }
 
-    /// A byte to each 32-bit lane, its high nibble moved to the upper half.
-    inline fn lookupWords512(table: *const NibbleTable, nibbles: [*]const u8) @Vector(32, u16) {
+    /// A byte to each 32-bit lane, a nibble in each half.
+    inline fn lookupWords512(
+        table: *const NibbleTable,
+        comptime order: NibbleOrder,
+        nibbles: [*]const u8,
+    ) @Vector(32, u16) {
         const spread: @Vector(16, u32) = load(@Vector(16, u8), nibbles);
-        const pair = spread | spread << @splat(12);
+        const pair = switch (order) {
+            .low_first => spread | spread << @splat(12),
+            .high_first => spread >> @splat(4) | spread << @splat(16),
+        };
         const index = pair & @as(@Vector(16, u32), @splat(0x000f_000f));
         const half = load(@Vector(16, u16), &table.bytes);
         const entries: @Vector(32, u16) = std.simd.join(half, half);
@@ -133,7 +162,11 @@ pub const NibbleTable = extern struct {
 
     /// Unpacking works inside 128-bit lanes: bytes 0–3 and 8–11 go to the lower one, so that each
     /// unpacked register is 16 consecutive elements.
-    inline fn lookup256(table: *const NibbleTable, nibbles: [*]const u8) @Vector(32, u16) {
+    inline fn lookup256(
+        table: *const NibbleTable,
+        comptime order: NibbleOrder,
+        nibbles: [*]const u8,
+    ) @Vector(32, u16) {
         const zero = 0x80; // pshufb writes 0 for it
         const places = comptime [32]u8{
             0, zero, 1, zero, 2, zero, 3, zero, 8,  zero, 9,  zero, 10, zero, 11, zero,
@@ -142,8 +175,11 @@ pub const NibbleTable = extern struct {
         const spread: @Vector(16, u16) = @bitCast(
             @"llvm.x86.avx2.pshuf.b"(twice(load(@Vector(16, u8), nibbles)), places),
         );
-        const pairs = (spread | spread << @splat(4)) & @as(@Vector(16, u16), @splat(0x0f0f));
-        const codes: @Vector(32, u8) = @bitCast(pairs);
+        const pairs = switch (order) {
+            .low_first => spread | spread << @splat(4),
+            .high_first => spread >> @splat(4) | spread << @splat(8),
+        };
+        const codes: @Vector(32, u8) = @bitCast(pairs & @as(@Vector(16, u16), @splat(0x0f0f)));
         const low_bytes = twice(load(@Vector(16, u8), table.bytes[0..]));
         const high_bytes = twice(load(@Vector(16, u8), table.bytes[16..]));
         const low = @"llvm.x86.avx2.pshuf.b"(low_bytes, codes);
@@ -153,10 +189,16 @@ pub const NibbleTable = extern struct {
         return std.simd.join(first, second);
     }
 
-    inline fn lookup128(table: *const NibbleTable, nibbles: [*]const u8) @Vector(32, u16) {
+    inline fn lookup128(
+        table: *const NibbleTable,
+        comptime order: NibbleOrder,
+        nibbles: [*]const u8,
+    ) @Vector(32, u16) {
         const packed_codes = load(@Vector(16, u8), nibbles);
-        const even = packed_codes & @as(@Vector(16, u8), @splat(15));
-        const odd = packed_codes >> @splat(4);
+        const low_nibbles = packed_codes & @as(@Vector(16, u8), @splat(15));
+        const high_nibbles = packed_codes >> @splat(4);
+        const even = if (order == .low_first) low_nibbles else high_nibbles;
+        const odd = if (order == .low_first) high_nibbles else low_nibbles;
         const low_bytes = load(@Vector(16, u8), table.bytes[0..]);
         const high_bytes = load(@Vector(16, u8), table.bytes[16..]);
         var quarters: [4]@Vector(8, u16) = undefined;
@@ -173,11 +215,16 @@ pub const NibbleTable = extern struct {
         );
     }
 
-    inline fn lookupPortable(table: *const NibbleTable, nibbles: [*]const u8) @Vector(32, u16) {
+    inline fn lookupPortable(
+        table: *const NibbleTable,
+        comptime order: NibbleOrder,
+        nibbles: [*]const u8,
+    ) @Vector(32, u16) {
         var entries: [32]u16 = undefined;
         for (&entries, 0..) |*entry, i| {
             const byte = nibbles[i / 2];
-            const code = if (i % 2 == 0) byte & 15 else byte >> 4;
+            const is_low = (i % 2 == 0) == (order == .low_first);
+            const code = if (is_low) byte & 15 else byte >> 4;
             entry.* = table.bytes[code] | @as(u16, table.bytes[16 + code]) << 8;
         }
         return entries;

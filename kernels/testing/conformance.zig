@@ -23,6 +23,8 @@ const column_counts_more = [_]usize{ 511, 512, 513, 1023, 1025, 2880, column_cou
 /// Of the comparisons, one in DQ_CONFORMANCE_EVERY is made, and all where it is not set. An emulated
 /// CPU cannot afford them all; a prime number spreads them over sizes, tails and addresses.
 const every_name = "DQ_CONFORMANCE_EVERY";
+/// The one codec that is compared, for work on it.
+const codec_name = "DQ_CONFORMANCE_CODEC";
 
 /// Compares `table` with the scalar table. `name` stands in the message of a failure.
 pub fn testTable(name: []const u8, table: *const Table) !void {
@@ -31,8 +33,10 @@ pub fn testTable(name: []const u8, table: *const Table) !void {
     var prng: std.Random.DefaultPrng = .init(seed);
     const every_text = std.posix.getenv(every_name) orelse "1";
     var thinning: Thinning = .{ .every = try std.fmt.parseInt(u32, every_text, 10) };
+    const only = std.posix.getenv(codec_name);
     inline for (@typeInfo(codecs.all).@"struct".decls) |codec| {
-        for (@field(codecs.all, codec.name).samples) |sample| {
+        const is_asked = only == null or std.mem.eql(u8, only.?, codec.name);
+        if (is_asked) for (@field(codecs.all, codec.name).samples) |sample| {
             errdefer std.debug.print("codec {s}, sample {s}\n", .{ codec.name, sample.name });
             const tag = @field(abi.Codec, codec.name);
             const suite = try Suite.init(tag, sample, table, prng.random(), &thinning);
@@ -40,7 +44,7 @@ pub fn testTable(name: []const u8, table: *const Table) !void {
             try suite.testCheck();
             try suite.testSizes();
             try suite.testParts();
-        }
+        };
     }
     try testTranspose(u16, table.transpose16, prng.random());
     try testTranspose(u32, table.transpose32, prng.random());

@@ -6,6 +6,7 @@ import type { Checkpoint } from "../checkpoint/checkpoint.ts"
 import type { StoredTensor } from "../containers/container.ts"
 import { escapeText, quote, tensorFault, tensorLine } from "../containers/quote.ts"
 import { UnsupportedError } from "../errors.ts"
+import { fp4Bitsandbytes, nf4 } from "./bitsandbytes-4bit.ts"
 import { fp8DeepseekV4, mxfp4DeepseekV4 } from "./deepseek-v4.ts"
 import { DENSE_ROW } from "./dense.ts"
 import { fp8Blocks } from "./fp8-blocks.ts"
@@ -45,6 +46,8 @@ export const schemes: readonly Scheme[] = [
   nvfp4ExpertsModelopt,
   mxfp4Quark,
   int4Modelopt,
+  nf4,
+  fp4Bitsandbytes,
   fp8CompressedTensors,
   fp8Modelopt,
   fp8Fbgemm,

@@ -33,11 +33,6 @@ export const KNOWN_FORMATS: readonly KnownFormat[] = [
   { title: "bitsandbytes int8", anchor: ".weight", dtypes: ["I8"], partners: [".SCB"] },
   { title: "int8", anchor: ".weight", dtypes: ["I8"], partners: SCALE_NAMES },
   { title: "EETQ", anchor: ".weight", dtypes: ["I8"], partners: [".weight_scales"], hint: OTHER_FORM },
-  {
-    title: "bitsandbytes 4-bit",
-    anchor: ".weight",
-    partners: [".weight.absmax", ".weight.quant_state.bitsandbytes__nf4", ".weight.quant_state.bitsandbytes__fp4"],
-  },
   { title: "BitNet", anchor: ".weight", dtypes: ["U8"], partners: [".weight_scale"] },
   { title: "AWQ scales of the input (pre_quant_scale)", anchor: ".pre_quant_scale" },
   { title: "GPTQ", anchor: ".qweight", dtypes: ["I32"], partners: [".g_idx"] },

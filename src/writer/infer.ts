@@ -66,9 +66,10 @@ function readOptions(plan: Plan, output: Checkpoint): Pick<PlanOptions, "to" | "
   const plain = tensors.filter((tensor) => !isDecoded(tensor) && isDenseDtype(tensor.dtype))
   const found = ({ name }: OutputTensor) => output.tensors.get(name)
   const cast = plain.filter((tensor) => (found(tensor)?.dtype ?? tensor.dtype) !== tensor.dtype)
-  const to = commonest([...weights, ...cast].map((tensor) => found(tensor)?.dtype).filter(isDense)) ?? "BF16"
-  // Codes may have the name that the dense tensor has.
-  const kept = weights.filter((tensor) => !isDense(found(tensor)?.dtype) && keepsStored(tensor, output))
+  // Codes may have the name that the dense tensor has, and a dtype that it could have.
+  const kept = new Set(weights.filter((tensor) => keepsStored(tensor, output)))
+  const made = [...weights.filter((tensor) => !kept.has(tensor)), ...cast]
+  const to = commonest(made.map((tensor) => found(tensor)?.dtype).filter(isDense)) ?? "BF16"
   const uncast = cast.length === 0 ? [] : plain.filter(({ name, dtype }) => output.tensors.get(name)?.dtype === dtype)
   const excluded = [...kept, ...uncast.filter(({ dtype }) => dtype !== to)]
   return { to, castAll: cast.length > 0, exclude: excluded.map(({ name }) => escapeGlob(name)) }
@@ -91,7 +92,10 @@ function isDense(dtype: string | undefined): dtype is DenseDtype {
 
 function keepsStored({ origin }: OutputTensor, output: Checkpoint): boolean {
   if (origin.kind !== "weight") return false
-  return origin.weight.sources.every(({ tensor }) => output.tensors.get(tensor.name)?.dtype === tensor.dtype)
+  return origin.weight.sources.every(({ tensor }) => {
+    const found = output.tensors.get(tensor.name)
+    return found !== undefined && form(found) === form(tensor)
+  })
 }
 
 function compareTensors(plan: Plan, output: Checkpoint): string[] {

@@ -5,10 +5,12 @@
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import type { BrokenInput } from "./broken.ts"
+import { brokenBitsandbytes } from "./broken-bitsandbytes.ts"
 import { brokenScaled } from "./broken-scaled.ts"
 import { safetensorsBytes, tensor } from "./checkpoints.ts"
 
-export type Entry = readonly [name: string, dtype: string, shape: readonly number[]]
+/** Values are made up where `bytes` says nothing. */
+export type Entry = readonly [name: string, dtype: string, shape: readonly number[], bytes?: Uint8Array]
 
 const BYTES: Readonly<Record<string, number>> = {
   F8_E4M3: 1,
@@ -21,7 +23,8 @@ const BYTES: Readonly<Record<string, number>> = {
   F6_E2M3: 0.75,
 }
 
-function bytesOf([name, dtype, shape]: Entry, seed: number) {
+function bytesOf([name, dtype, shape, given]: Entry, seed: number) {
+  if (given !== undefined) return { name, dtype, shape, bytes: given }
   const count = shape.reduce((product, size) => product * size, 1)
   const bytes = BYTES[dtype]
   if (bytes === undefined) return tensor(name, dtype, shape, seed)
@@ -173,19 +176,6 @@ const known: readonly BrokenInput[] = [
   unsupported("int8", /"m.q.weight": int8 is not supported/, W("I8"), part(".weight_scale", "BF16", [64, 1])),
   unsupported("bitsandbytes int8", /bitsandbytes int8/, W("I8"), part(".SCB", "F32", [64])),
   unsupported(
-    "bitsandbytes NF4",
-    /bitsandbytes 4-bit/,
-    W("U8", [2048, 1]),
-    part(".weight.absmax", "F32", [64]),
-    part(".weight.quant_map", "F32", [16]),
-  ),
-  unsupported(
-    "bitsandbytes NF4 in BF16",
-    /bitsandbytes 4-bit/,
-    W("BF16", [1024, 1]),
-    part(".weight.quant_state.bitsandbytes__nf4", "U8", [90]),
-  ),
-  unsupported(
     "GPTQ",
     /GPTQ is not supported/,
     part(".qweight", "I32", [8, 64]),
@@ -259,6 +249,7 @@ export const brokenWeights: readonly BrokenInput[] = [
   ...gptOss,
   ...compressedTensors,
   ...brokenScaled(weights),
+  ...brokenBitsandbytes(weights),
   ...names,
   ...known,
 ].map((input) => ({
