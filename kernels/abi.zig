@@ -141,6 +141,15 @@ pub const Pairing = enum(u32) {
     halves = 1,
 };
 
+/// Whether the memory of a worker's tiles is bound to its node.
+pub const Binding = enum(u32) {
+    /// There is one node alone, or binding is off.
+    none = 0,
+    bound = 1,
+    /// The system forbids it: pages are where the worker's first write put them.
+    refused = 2,
+};
+
 /// What dq_stream_measure does with memory.
 pub const Stream = enum(u32) {
     read = 0,
@@ -412,6 +421,16 @@ pub const MatrixShare = extern struct {
     node: u32,
     /// The CPU it is bound to, or `none` where it may move.
     cpu: u32,
+    binding: Binding,
+    /// Why binding was refused.
+    binding_errno: u32,
+};
+
+/// Where a worker of a team of the default size runs.
+pub const WorkerPlace = extern struct {
+    node: u32,
+    /// The CPU it is bound to, or `none` where it may move.
+    cpu: u32,
 };
 
 /// y = activation(W · x + bias). Addresses are of f32 in the caller's memory; counts are of elements.
@@ -432,7 +451,8 @@ pub const MatrixRequest = extern struct {
     activation: Activation,
     /// `auto`: what the matrix was loaded for.
     arithmetic: Arithmetic,
-    reserved: u32 = 0,
+    /// 1, of the reference: multiply the weight as it is stored, though the tiles hold it rounded.
+    stored: u32,
 };
 
 pub const StreamOptions = extern struct {
@@ -443,10 +463,10 @@ pub const StreamOptions = extern struct {
     size: u64,
 };
 
-pub const enums = .{ Status, Codec, Dtype, IoMode, JobKind, Operation, FileRole, Activation, Arithmetic, Pairing, Stream };
+pub const enums = .{ Status, Codec, Dtype, IoMode, JobKind, Operation, FileRole, Activation, Arithmetic, Pairing, Binding, Stream };
 pub const structs = .{
-    Source,        Step,       File,        Plan,          JobOptions,    Progress,   Report, Measure, Machine, DecodeRequest,
-    MatrixOptions, MatrixInfo, MatrixShare, MatrixRequest, StreamOptions, FileReport,
+    Source,        Step,       File,        Plan,          JobOptions,    Progress,   Report,      Measure, Machine, DecodeRequest,
+    MatrixOptions, MatrixInfo, MatrixShare, MatrixRequest, StreamOptions, FileReport, WorkerPlace,
 };
 pub const constants = .{
     .{ "SOURCE_COUNT_MAX", source_count_max },
@@ -460,6 +480,8 @@ pub const functions = struct {
     /// The hash of this file's names, offsets, types and values; the same number as ABI_HASH in abi.gen.ts.
     pub const dq_abi_hash = fn () callconv(.c) u32;
     pub const dq_machine = fn (machine: *Machine) callconv(.c) Status;
+    /// The workers of a team of the default size, up to count_max of them; returns how many there are, 0 on failure.
+    pub const dq_machine_workers = fn (places: [*]WorkerPlace, count_max: u32) callconv(.c) u32;
     /// Name of level `index`, best first, the scalar code last; returns its length, 0 past the end.
     pub const dq_level_name = fn (index: u32, name: [*]u8, name_size_max: u32) callconv(.c) u32;
     /// Makes the named level the one that new jobs use. An empty name: the best one. `unsupported` where this CPU lacks it.

@@ -8,6 +8,7 @@ const handles_file = @import("handles.zig");
 const job_file = @import("convert/job.zig");
 const decode_file = @import("convert/matrix.zig");
 const plan_file = @import("convert/plan.zig");
+const cgroup = @import("machine/cgroup.zig");
 const describe = @import("machine/describe.zig");
 const topology = @import("machine/topology.zig");
 const matrix_file = @import("matvec/matrix.zig");
@@ -67,6 +68,10 @@ const exports = struct {
 
     pub fn dq_machine(machine: *abi.Machine) callconv(.c) abi.Status {
         return statusOf(describeMachine(machine));
+    }
+
+    pub fn dq_machine_workers(places: [*]abi.WorkerPlace, count_max: u32) callconv(.c) u32 {
+        return describeWorkers(places[0..count_max]) catch 0;
     }
 
     pub fn dq_level_name(index: u32, name: [*]u8, name_size_max: u32) callconv(.c) u32 {
@@ -276,6 +281,12 @@ fn describeMachine(machine: *abi.Machine) CallError!void {
     result.level_mask = dispatch.mask();
     result.level_count = dispatch.count;
     machine.* = result;
+}
+
+fn describeWorkers(places: []abi.WorkerPlace) error{OutOfMemory}!u32 {
+    var machine = try topology.readMachine(gpa);
+    defer machine.deinit(gpa);
+    return describe.describeWorkers(gpa, machine, cgroup.readMachine(), places);
 }
 
 fn decode(request: *const abi.DecodeRequest, non_finite_count: *u64) CallError!void {

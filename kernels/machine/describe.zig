@@ -41,6 +41,25 @@ pub fn describe(
     return machine;
 }
 
+/// Where the workers of a team of the default size are, as many as there is room for; returns their
+/// number.
+pub fn describeWorkers(
+    gpa: std.mem.Allocator,
+    topology: Topology,
+    limits: cgroup.Limits,
+    places: []abi.WorkerPlace,
+) error{OutOfMemory}!u32 {
+    const count = defaultThreadCount(topology, limits);
+    const placements = try topology.place(gpa, count);
+    defer gpa.free(placements);
+    const known = @min(places.len, placements.len);
+    for (places[0..known], placements[0..known]) |*place, *placement| place.* = .{
+        .node = placement.node_id,
+        .cpu = placement.onlyCpu() orelse abi.none,
+    };
+    return count;
+}
+
 /// The first "model name" of /proc/cpuinfo; arm64 gives none.
 fn readCpuName(root: Dir, name: *[64]u8) void {
     var buffer: [4096]u8 = undefined;
@@ -140,12 +159,40 @@ test "a machine that shows nothing" {
     try testing.expectEqual(0, machine.cpu[0]);
 }
 
+test "workers of a default team, on cores of two nodes, cut by the cgroup" {
+    var cpus: [4]topology_file.Cpu = undefined;
+    for (&cpus, 0..) |*cpu, i| {
+        const id: u32 = @intCast(i);
+        cpu.* = .{ .id = id, .core = id, .node = id / 2 };
+    }
+    var node_ids = [_]u32{ 0, 2 };
+    const topology: Topology = .{
+        .cpus = &cpus,
+        .cpu_count_online = 4,
+        .core_count = 4,
+        .node_count = 2,
+        .node_ids = &node_ids,
+    };
+    var places: [3]abi.WorkerPlace = undefined;
+    try testing.expectEqual(4, try describeWorkers(testing.allocator, topology, .{}, &places));
+    try testing.expectEqualSlices(abi.WorkerPlace, &.{
+        .{ .node = 0, .cpu = 0 },
+        .{ .node = 2, .cpu = 2 },
+        .{ .node = 0, .cpu = 1 },
+    }, &places);
+    // Fewer workers than cores may move within their node.
+    const limits: cgroup.Limits = .{ .cpu_milli = 2000 };
+    try testing.expectEqual(2, try describeWorkers(testing.allocator, topology, limits, &places));
+    try testing.expectEqual(abi.WorkerPlace{ .node = 2, .cpu = abi.none }, places[1]);
+}
+
 test "the cgroup bounds the default, never below one thread" {
     const topology: Topology = .{
         .cpus = &.{},
         .cpu_count_online = 8,
         .core_count = 8,
         .node_count = 1,
+        .node_ids = &.{},
     };
     try testing.expectEqual(8, defaultThreadCount(topology, .{}));
     try testing.expectEqual(8, defaultThreadCount(topology, .{ .cpu_milli = 64_000 }));

@@ -117,7 +117,8 @@ const testing = std.testing;
 fn placementsOf(nodes: []const u32) ![]topology.Placement {
     const placements = try testing.allocator.alloc(topology.Placement, nodes.len);
     const cpus = topology.allowedCpus();
-    for (placements, nodes) |*placement, node| placement.* = .{ .cpus = cpus, .node = node };
+    for (placements, nodes) |*placement, node|
+        placement.* = .{ .cpus = cpus, .node = node, .node_id = node, .has_near_memory = false };
     return placements;
 }
 

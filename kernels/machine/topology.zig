@@ -17,7 +17,25 @@ pub const CpuSet = std.StaticBitSet(cpu_count_max);
 pub const Cpu = struct { id: u32, core: u32, node: u32 };
 
 /// Where a worker runs: bound to these CPUs, and nearest to the memory of `node`.
-pub const Placement = struct { cpus: CpuSet, node: u32 };
+pub const Placement = struct {
+    cpus: CpuSet,
+    node: u32,
+    /// The system's number of the node.
+    node_id: u32,
+    /// There are several nodes, so that it matters where memory is.
+    has_near_memory: bool,
+
+    /// Wherever the system puts it.
+    pub fn anywhere() Placement {
+        return .{ .cpus = allowedCpus(), .node = 0, .node_id = 0, .has_near_memory = false };
+    }
+
+    /// The one CPU that it is bound to, if it is one.
+    pub fn onlyCpu(placement: *const Placement) ?u32 {
+        if (placement.cpus.count() != 1) return null;
+        return @intCast(placement.cpus.findFirstSet().?);
+    }
+};
 
 pub const Topology = struct {
     cpus: []Cpu,
@@ -25,9 +43,12 @@ pub const Topology = struct {
     core_count: u32,
     /// Nodes that have an allowed CPU.
     node_count: u32,
+    /// The system's number of each.
+    node_ids: []u32,
 
     pub fn deinit(topology: *Topology, gpa: std.mem.Allocator) void {
         gpa.free(topology.cpus);
+        gpa.free(topology.node_ids);
         topology.* = undefined;
     }
 
@@ -42,7 +63,12 @@ pub const Topology = struct {
         const pinned = thread_count >= cores.len;
         for (placements, 0..) |*placement, i| {
             const cpu = cores[i % cores.len];
-            placement.* = .{ .cpus = .initEmpty(), .node = cpu.node };
+            placement.* = .{
+                .cpus = .initEmpty(),
+                .node = cpu.node,
+                .node_id = topology.node_ids[cpu.node],
+                .has_near_memory = topology.node_count > 1,
+            };
             if (pinned and i < cores.len) {
                 placement.cpus.set(cpu.id);
             } else for (topology.cpus) |other| {
@@ -135,11 +161,15 @@ pub fn read(gpa: std.mem.Allocator, system: Dir, allowed: CpuSet) error{OutOfMem
         const node = try node_ids.getOrPutValue(gpa, node_of[id], node_ids.count());
         cpu.* = .{ .id = id, .core = core.value_ptr.*, .node = node.value_ptr.* };
     }
+    const ids = try gpa.alloc(u32, node_ids.count());
+    var each_node = node_ids.iterator();
+    while (each_node.next()) |node| ids[node.value_ptr.*] = node.key_ptr.*;
     return .{
         .cpus = cpus,
         .cpu_count_online = @intCast(online.count()),
         .core_count = core_ids.count(),
         .node_count = node_ids.count(),
+        .node_ids = ids,
     };
 }
 
@@ -244,14 +274,18 @@ test "one node, one CPU a core" {
     }, topology.cpus);
     try testing.expectEqual(2, topology.core_count);
     try testing.expectEqual(1, topology.node_count);
+    try testing.expectEqualSlices(u32, &.{0}, topology.node_ids);
 
     const pinned = try topology.place(testing.allocator, 2);
     defer testing.allocator.free(pinned);
     try testing.expectEqual(setOf("0"), pinned[0].cpus);
     try testing.expectEqual(setOf("1"), pinned[1].cpus);
+    try testing.expectEqual(1, pinned[1].onlyCpu());
+    try testing.expect(!pinned[1].has_near_memory);
     const loose = try topology.place(testing.allocator, 1);
     defer testing.allocator.free(loose);
     try testing.expectEqual(setOf("0-1"), loose[0].cpus);
+    try testing.expectEqual(null, loose[0].onlyCpu());
 }
 
 /// Two sockets of two nodes each, two cores a node, two threads a core: CPU n and n + 8 share a
@@ -296,6 +330,8 @@ test "two sockets with two nodes each and two threads a core" {
         try testing.expectEqual(1, p.cpus.count());
         try testing.expect(p.cpus.isSet(cpu));
         try testing.expectEqual(node, p.node);
+        try testing.expectEqual(node, p.node_id);
+        try testing.expect(p.has_near_memory);
     }
     try testing.expectEqual(setOf("0-1,8-9"), placements[8].cpus);
 }
@@ -316,6 +352,11 @@ test "a container that sees half the cores" {
     try testing.expectEqual(16, topology.cpu_count_online);
     const placements = try topology.place(testing.allocator, 3);
     defer testing.allocator.free(placements);
+    // Nodes count from 0 here, but keep the system's numbers.
+    try testing.expectEqualSlices(u32, &.{ 3, 1 }, topology.node_ids);
+    try testing.expectEqual(1, placements[1].node);
+    try testing.expectEqual(1, placements[1].node_id);
+    try testing.expectEqual(3, placements[2].node_id);
     try testing.expectEqual(setOf("6"), placements[0].cpus);
     try testing.expectEqual(setOf("11"), placements[1].cpus);
     try testing.expectEqual(setOf("7"), placements[2].cpus);

@@ -161,12 +161,22 @@ const Exact = struct {
     }
 };
 
+/// Largest error of each, in units of errorOf. Measured, the same at every level: silu 1.94, gelu
+/// 2.74, gelu_tanh 1.88, swiglu 2.37, swiglu_oss 2.38.
+fn boundOf(activation: abi.Activation) f64 {
+    return switch (activation) {
+        .none, .relu => 0,
+        .silu, .gelu_tanh => 2.5,
+        .gelu, .swiglu, .swiglu_oss => 3,
+    };
+}
+
 /// |found - exact| in units of 2^-24 of |x| · max(1, |up|), the size of the numbers that meet.
 fn errorOf(found: f32, exact: f64, size: f64) f64 {
     return @abs(found - exact) / (size * 0x1p-24);
 }
 
-test "activations of single rows against f64: within 4 roundings of |x|, every one" {
+test "activations of single rows against f64: within some roundings of |x|" {
     var prng: std.Random.DefaultPrng = .init(11);
     inline for (.{ .none, .relu, .silu, .gelu, .gelu_tanh }) |activation| {
         var most: f64 = 0;
@@ -183,7 +193,7 @@ test "activations of single rows against f64: within 4 roundings of |x|, every o
             }
         }
         errdefer std.debug.print("{s}: {d} roundings\n", .{ @tagName(activation), most });
-        try testing.expect(most <= 4);
+        try testing.expect(most <= boundOf(activation));
         const nan = apply(activation, @as(@Vector(4, f32), @splat(std.math.nan(f32))));
         try testing.expect(std.math.isNan(nan[0]));
         const zero = apply(activation, @as(@Vector(4, f32), @splat(0)));
@@ -191,7 +201,7 @@ test "activations of single rows against f64: within 4 roundings of |x|, every o
     }
 }
 
-test "activations of pairs against f64: within 4 roundings of |gate| · (|up| + 1)" {
+test "activations of pairs against f64: within some roundings of |gate| · (|up| + 1)" {
     var prng: std.Random.DefaultPrng = .init(12);
     inline for (.{ .swiglu, .swiglu_oss }) |activation| {
         var most: f64 = 0;
@@ -205,7 +215,7 @@ test "activations of pairs against f64: within 4 roundings of |gate| · (|up| + 
             most = @max(most, errorOf(found, exact, @abs(gate) * (@abs(up) + 1)));
         }
         errdefer std.debug.print("{s}: {d} roundings\n", .{ @tagName(activation), most });
-        try testing.expect(most <= 4);
+        try testing.expect(most <= boundOf(activation));
         const nan: @Vector(4, f32) = @splat(std.math.nan(f32));
         const one: @Vector(4, f32) = @splat(1);
         try testing.expect(std.math.isNan(applyPair(activation, nan, one)[0]));

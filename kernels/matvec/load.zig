@@ -72,6 +72,7 @@ const Crew = struct {
         const step = matrix.step();
         const size = step.batch_count * share.tileCount() * matrix.tile_bytes;
         share.tiles = try memory.allocate(&matrix.budget, size);
+        crew.bindTiles(share);
         const half = dots.tile_rows / 2;
         const unit: u64 = if (matrix.pairing == .halves) half else dots.tile_rows;
         const shape: rows.Shape = .init(step, unit);
@@ -98,6 +99,15 @@ const Crew = struct {
             }
         }
         share.is_loaded = true;
+    }
+
+    fn bindTiles(crew: *Crew, share: *Share) void {
+        const index = share - crew.matrix.shares.ptr;
+        const placement = &crew.matrix.team.placements[index];
+        if (!placement.has_near_memory) return;
+        const result = memory.preferNode(share.tiles, placement.node_id);
+        share.binding = if (result == .SUCCESS) .bound else .refused;
+        share.binding_errno = @intFromEnum(result);
     }
 };
 

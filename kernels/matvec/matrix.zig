@@ -33,6 +33,9 @@ pub const Share = struct {
     tile_end: u64,
     tiles: memory.Bytes = &.{},
     is_loaded: bool = false,
+    binding: abi.Binding = .none,
+    /// Why the memory is not bound.
+    binding_errno: u32 = 0,
     non_finite_count: u64 = 0,
     bytes_read: u64 = 0,
     /// Of the product that runs: the next tile that nobody has taken.
@@ -81,6 +84,8 @@ pub const Matrix = struct {
     reference: []f64 = &.{},
     reference_x: []f32 = &.{},
     reference_item: u64 = 0,
+    /// Of the weight as it is stored, though the tiles hold it rounded.
+    reference_is_stored: bool = false,
 
     pub fn create(
         gpa: std.mem.Allocator,
@@ -332,11 +337,10 @@ pub const Matrix = struct {
             .row_begin = share.tile_begin * rows_per_tile,
             .row_end = @min(share.tile_end * rows_per_tile, end),
             .memory_bytes = share.tiles.len,
-            .node = placement.node,
-            .cpu = if (placement.cpus.count() == 1)
-                @intCast(placement.cpus.findFirstSet().?)
-            else
-                abi.none,
+            .node = placement.node_id,
+            .cpu = placement.onlyCpu() orelse abi.none,
+            .binding = share.binding,
+            .binding_errno = share.binding_errno,
         };
     }
 
@@ -352,6 +356,7 @@ pub const Matrix = struct {
         matrix.reference = sums;
         matrix.reference_x = copy;
         matrix.reference_item = request.item;
+        matrix.reference_is_stored = request.stored == 1;
         matrix.bytes_total = from.rows * from.columns;
         try matrix.startThread(reference.run);
     }

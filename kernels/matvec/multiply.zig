@@ -25,7 +25,7 @@ pub const Request = struct {
 /// The request, if it fits the matrix.
 pub fn check(matrix: *const Matrix, request: *const abi.MatrixRequest) error{BadArgument}!Request {
     const step = matrix.step();
-    if (request.reserved != 0) return error.BadArgument;
+    if (request.stored > 1) return error.BadArgument;
     if (request.batch < 1 or request.batch > abi.batch_max) return error.BadArgument;
     if (request.item >= step.batch_count) return error.BadArgument;
     if (!table.fits(request.activation, step.rows, matrix.pairing)) return error.BadArgument;

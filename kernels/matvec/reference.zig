@@ -1,6 +1,6 @@
 //! W · x in f64, from the source files by the scalar code: what products are checked against.
 //! Neither tiles nor kernels take part; weights that were rounded at load are rounded again, by the
-//! same rule.
+//! same rule, unless the stored ones are asked for.
 const std = @import("std");
 const abi = @import("../abi.zig");
 const dispatch = @import("../dispatch.zig");
@@ -83,7 +83,8 @@ const Crew = struct {
         const matrix = crew.matrix;
         const step = matrix.step();
         _ = dispatch.scalar.decode[@intFromEnum(step.codec)][@intFromEnum(abi.Dtype.f32)](tile);
-        if (matrix.codec != step.codec) roundValues(values);
+        const is_rounded = matrix.codec != step.codec and !matrix.reference_is_stored;
+        if (is_rounded) roundValues(values);
         const batch = matrix.reference.len / step.rows;
         for (0..batch) |column| {
             const x = matrix.reference_x[@intCast(column * step.columns)..][0..values.len];

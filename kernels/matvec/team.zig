@@ -152,7 +152,7 @@ const testing = std.testing;
 
 fn testPlacements(count: usize) ![]topology.Placement {
     const placements = try testing.allocator.alloc(topology.Placement, count);
-    for (placements) |*placement| placement.* = .{ .cpus = topology.allowedCpus(), .node = 0 };
+    for (placements) |*placement| placement.* = .anywhere();
     return placements;
 }
 

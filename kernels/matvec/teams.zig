@@ -53,7 +53,7 @@ pub const Teams = struct {
         const placements = try machine.place(gpa, count);
         errdefer gpa.free(placements);
         if (!is_bound) for (placements) |*placement| {
-            placement.* = .{ .cpus = topology.allowedCpus(), .node = 0 };
+            placement.* = .anywhere();
         };
         const team = try Team.create(gpa, placements);
         slot.* = .{ .team = team, .is_bound = is_bound, .user_count = 1 };

@@ -3,8 +3,9 @@ import { accessSync, constants, readFileSync, realpathSync, statfsSync } from "n
 import { CheckError, DequantizerError, IoError } from "../errors.ts"
 import { formatBytes, formatMemory, formatPlural } from "../format.ts"
 import { temporaryFolder } from "../native/library.ts"
-import { type MachineInfo, machineInfo } from "../native/machine.ts"
+import { type MachineInfo, machineInfo, machineWorkers, type WorkerInfo } from "../native/machine.ts"
 import { command } from "../ui/command.ts"
+import type { Ui } from "../ui/globals.ts"
 import { flag } from "../ui/option.ts"
 import { renderFacts, renderTable } from "../ui/table.ts"
 import { type Palette, print, printLines } from "../ui/terminal.ts"
@@ -75,7 +76,42 @@ function freeSpace(folder: Folder): string {
   return `${formatBytes(folder.freeBytes)} free of ${formatBytes(folder.totalBytes)}`
 }
 
-function machineFacts(machine: MachineInfo): (readonly [string, string])[] {
+/** Nodes, and which workers are next to each: a product gives each of them an equal run of rows. */
+function numaText(nodes: number, workers: readonly WorkerInfo[]): string {
+  const all = formatPlural(nodes, "node")
+  const numbers = [...new Set(workers.map((worker) => worker.node))].toSorted((a, b) => a - b)
+  const parts = numbers.map((node) => {
+    const here = workers.filter((worker) => worker.node === node)
+    return `node ${node}: ${formatPlural(here.length, "worker")}`
+  })
+  return nodes === 1 ? all : `${all}; ${parts.join(", ")}`
+}
+
+/** Workers that are listed without --verbose. */
+const WORKERS_SHOWN = 16
+
+/** Which worker of a product has which share of the rows. */
+function workerLines(workers: readonly WorkerInfo[], verbose: boolean, paint: Palette): string[] {
+  const columns = [
+    { title: "WORKER", align: "right" },
+    { title: "CPU", align: "right" },
+    { title: "NODE", align: "right" },
+    { title: "ROWS OF A PRODUCT" },
+  ] as const
+  const share = (worker: number) => `${((100 * worker) / workers.length).toFixed(1)} %`
+  const shown = verbose ? workers : workers.slice(0, WORKERS_SHOWN)
+  const rows = shown.map(({ cpu, node }, worker) => [
+    String(worker),
+    cpu === undefined ? "any" : String(cpu),
+    String(node),
+    `${share(worker)} to ${share(worker + 1)}`,
+  ])
+  const rest = workers.length - shown.length
+  const more = rest > 0 ? [`  ${formatPlural(rest, "more worker")}; -v lists all`] : []
+  return [...renderTable(columns, rows, { indent: 2, paintTitle: paint.faint }), ...more]
+}
+
+function machineFacts(machine: MachineInfo, workers: readonly WorkerInfo[]): (readonly [string, string])[] {
   const supported = machine.levels.filter((level) => level.supported).map((level) => level.name)
   const online = formatPlural(machine.cpusOnline, "CPU")
   const cpuLimit = machine.cpuLimit === undefined ? "no CPU limit" : `${machine.cpuLimit} CPUs`
@@ -85,7 +121,7 @@ function machineFacts(machine: MachineInfo): (readonly [string, string])[] {
     ["level", `${machine.level}  (this CPU has ${supported.join(", ")})`],
     ["cores", `${formatPlural(machine.coresAllowed, "core")} and ${machine.cpusAllowed} of ${online} allowed`],
     ["threads", `${machine.threads}  (what -j 0 becomes)`],
-    ["numa", formatPlural(machine.nodes, "node")],
+    ["numa", numaText(machine.nodes, workers)],
     ["cgroup", `${cpuLimit}, ${memoryLimit}`],
     ["memory", `${formatMemory(machine.memoryAvailable)} available of ${formatMemory(machine.memoryTotal)}`],
     ["huge pages", `${machine.hugePages}, ${formatMemory(machine.hugePageBytes)}`],
@@ -110,6 +146,7 @@ interface Findings {
   readonly temporary: Folder
   readonly current: Folder
   readonly machine: MachineInfo | undefined
+  readonly workers: readonly WorkerInfo[]
   readonly selfTest: readonly LevelResult[] | undefined
 }
 
@@ -136,6 +173,7 @@ function toJson(findings: Findings): unknown {
             cores_allowed: machine.coresAllowed,
             threads: machine.threads,
             numa_nodes: machine.nodes,
+            workers: findings.workers.map(({ cpu, node }) => ({ cpu: cpu ?? null, node })),
             cgroup_cpus: machine.cpuLimit ?? null,
             cgroup_memory_bytes: machine.memoryLimit ?? null,
             memory_total_bytes: machine.memoryTotal,
@@ -159,14 +197,16 @@ function toJson(findings: Findings): unknown {
   }
 }
 
-function printFindings(findings: Findings, paint: Palette): void {
-  const { temporary, current, machine } = findings
+function printFindings(findings: Findings, { paint, verbose }: Pick<Ui, "paint" | "verbose">): void {
+  const { temporary, current, machine, workers } = findings
   const facts: (readonly [string, string])[] = [
-    ...(machine === undefined ? [] : machineFacts(machine)),
+    ...(machine === undefined ? [] : machineFacts(machine, workers)),
     ["temp folder", `${temporary.path}  ${folderState(temporary)}`],
     ["disk here", freeSpace(current)],
   ]
   printLines(renderFacts(facts, { paintName: paint.faint }))
+  if (workers.length > 0)
+    printLines(["", paint.heading("workers of a product"), ...workerLines(workers, verbose, paint)])
   if (findings.selfTest !== undefined) {
     printLines(["", paint.heading("self-test of the kernels"), ...selfTestLines(findings.selfTest, paint)])
   }
@@ -185,20 +225,22 @@ export default command(
     const temporary = examineFolder(temporaryFolder())
     const current = examineFolder(process.cwd())
     let machine: MachineInfo | undefined
+    let workers: readonly WorkerInfo[] = []
     let results: readonly LevelResult[] | undefined
     let failure: DequantizerError | undefined
     try {
       useLevel(globals)
       machine = machineInfo()
+      workers = machineWorkers()
       if (values.selftest) results = selfTest()
     } catch (error) {
       // The rest of the findings says why the library does not load, so it is printed first.
       if (!(error instanceof DequantizerError)) throw error
       failure = error
     }
-    const findings: Findings = { temporary, current, machine, selfTest: results }
+    const findings: Findings = { temporary, current, machine, workers, selfTest: results }
     if (ui.json) print(`${JSON.stringify(toJson(findings))}\n`)
-    else printFindings(findings, ui.paint)
+    else printFindings(findings, ui)
     if (failure !== undefined) throw failure
     const wrong = results?.find((result) => result.mismatch !== undefined)
     if (wrong !== undefined) throw new CheckError(`self-test: level ${wrong.level}: ${wrong.mismatch}`)

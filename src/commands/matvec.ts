@@ -9,12 +9,14 @@ import type { ActivationName, Matrix, MultiplyOptions } from "../matrix/matrix.t
 import { type Accuracy, measureAccuracy, measureSpeed, type Speed } from "../matrix/measure.ts"
 import { formatNpy } from "../matrix/npy.ts"
 import { randomActivations, readActivations, readBias } from "../matrix/vector.ts"
+import type { JobProgress } from "../native/job.ts"
 import { command } from "../ui/command.ts"
 import { choice, flag, integer, type OptionValues, text } from "../ui/option.ts"
+import { createProgress } from "../ui/progress.ts"
 import { withSignals } from "../ui/signals.ts"
 import { print, printLines } from "../ui/terminal.ts"
 import { useLevel } from "./level.ts"
-import { matvecJson, matvecLines, shareLines } from "./matvec-report.ts"
+import { bindingRefusal, matvecJson, matvecLines, shareLines } from "./matvec-report.ts"
 import { threadCount, workOptions } from "./work-options.ts"
 
 const SEED_MAX = 2 ** 32 - 1
@@ -139,7 +141,13 @@ async function writeOutput(path: string, result: MatvecResult): Promise<void> {
   }
 }
 
-async function run(path: string, name: string, values: Values, signal: AbortSignal) {
+/** What a run is told from outside. */
+interface Watch {
+  readonly signal: AbortSignal
+  readonly onProgress: (phase: "load" | "check", progress: JobProgress) => void
+}
+
+async function run(path: string, name: string, values: Values, { signal, onProgress }: Watch): Promise<MatvecResult> {
   const activation = ACTIVATIONS[values.act]
   const threads = threadCount(values.threads)
   const checkpoint = await openCheckpoint(path)
@@ -150,6 +158,7 @@ async function run(path: string, name: string, values: Values, signal: AbortSign
     arithmetic: values.arithmetic,
     activation,
     signal,
+    onProgress: (progress) => onProgress("load", progress),
     ...(expert === undefined ? {} : { expert }),
     ...(values.quantize === "none" ? {} : { quantize: values.quantize }),
   })
@@ -159,8 +168,10 @@ async function run(path: string, name: string, values: Values, signal: AbortSign
     const bias = values.bias === undefined ? {} : { bias: await readBias(checkpoint, values.bias, rows, expert) }
     const product = { activation, ...bias }
     const y = multiplyAll(matrix, x, product, expert)
-    const accuracy = values.check ? await measureAccuracy(matrix, x, { signal }) : undefined
-    const speed = measureSpeed(matrix, x, { ...product, threads, numa: values.numa === "auto", count: values.repeat })
+    const check = { signal, onProgress: (progress: JobProgress) => onProgress("check", progress) }
+    const accuracy = values.check ? await measureAccuracy(matrix, x, check) : undefined
+    const timing = { threads, numa: values.numa === "auto", count: values.repeat, signal }
+    const speed = await measureSpeed(matrix, x, { ...product, ...timing })
     return { matrix, x, y, activation: values.act, expert, arithmetic: matrix.facts.arithmetic, speed, accuracy }
   } catch (error) {
     matrix.dispose()
@@ -196,10 +207,18 @@ export default command(
     const name = values.tensor
     if (name === undefined) throw new UsageError("matvec needs a weight", { hint: "name one with -t NAME" })
     useLevel(globals)
-    const result = await withSignals((signal) => run(positionals[0] ?? "", name, values, signal))
+    const progress = createProgress(ui.progress, ui.color)
+    const onProgress: Watch["onProgress"] = (phase, { bytesDone, bytesTotal }) =>
+      progress.update({ phase, bytesDone, bytesTotal, tensor: name })
+    const path = positionals[0] ?? ""
+    const result = await withSignals((signal) => run(path, name, values, { signal, onProgress })).finally(() =>
+      progress.close(),
+    )
     using matrix = result.matrix
     if (values.output !== undefined) await writeOutput(values.output, result)
     if (ui.verbose) for (const line of shareLines(matrix)) ui.detail(line)
+    const refusal = bindingRefusal(matrix)
+    if (refusal !== undefined) ui.note(refusal)
     if (matrix.facts.nonFiniteCount > 0) {
       ui.warn(
         `${quote(matrix.facts.name)} has ${matrix.facts.nonFiniteCount} scales or values that are NaN or infinite`,

@@ -116,6 +116,7 @@ function matrixOf(native: NativeMatrix, weight: Weight, plan: EncodedLoad, repor
       columns: facts.columns,
       experts: facts.batch,
       codec: facts.codec,
+      storedCodec: weight.codec,
       arithmetic: facts.arithmetic,
       measured: facts.measured,
       packedBytes: facts.matrixBytes,

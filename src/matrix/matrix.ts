@@ -7,6 +7,7 @@
 import { quote } from "../containers/quote.ts"
 import { CancelledError, UsageError } from "../errors.ts"
 import { type ActivationName, type ArithmeticName, BATCH_MAX, type CodecName } from "../native/abi.gen.ts"
+import type { JobProgress } from "../native/job.ts"
 import type { NativeMatrix, Product, Share } from "../native/matrix.ts"
 import { type ReportFile, reportError } from "../native/report.ts"
 
@@ -29,6 +30,16 @@ export interface MultiplyOptions {
   readonly arithmetic?: ArithmeticName
 }
 
+export interface ReferenceOptions {
+  /** Which matrix of a stacked weight; default 0. */
+  readonly expert?: number
+  /** Of a weight that was rounded at load: multiply it as it is stored. */
+  readonly stored?: boolean
+  /** Bytes count values here. */
+  readonly onProgress?: (progress: JobProgress) => void
+  readonly signal?: AbortSignal
+}
+
 /** What a matrix is, and how it multiplies. */
 export interface MatrixFacts {
   /** Dense name. */
@@ -41,6 +52,8 @@ export interface MatrixFacts {
   readonly experts: number
   /** Codec of the tiles. */
   readonly codec: CodecName
+  /** Codec of the file; another one where the weight was rounded on its way. */
+  readonly storedCodec: CodecName
   readonly arithmetic: Exclude<ArithmeticName, "auto">
   /** Seconds of a product by each arithmetic, where `auto` measured them. */
   readonly measured: { readonly float: number; readonly int8: number } | undefined
@@ -97,16 +110,15 @@ export class Matrix implements Disposable {
 
   /**
    * W · x in f64, from the files by the scalar decoder: what products are checked against. Neither bias nor activation
-   * takes part. Takes seconds for a large weight; `signal` ends it. While it runs nothing can be multiplied.
+   * takes part. A weight that was rounded at load is rounded here too, unless `stored` asks for it as it is. Takes
+   * seconds for a large weight; `signal` ends it. While it runs nothing can be multiplied.
    */
-  async reference(
-    x: Float32Array,
-    options: Pick<MultiplyOptions, "expert"> & { readonly signal?: AbortSignal } = {},
-  ): Promise<Float64Array> {
-    const product = this.#product(x, undefined, { ...(options.expert === undefined ? {} : { expert: options.expert }) })
-    this.#native.startReference(product)
-    const report = await this.#native.finish({ signal: options.signal })
-    if (report.status === "cancelled") throw cancelled(options.signal)
+  async reference(x: Float32Array, options: ReferenceOptions = {}): Promise<Float64Array> {
+    const { expert, stored, onProgress, signal } = options
+    const product = this.#product(x, undefined, expert === undefined ? {} : { expert })
+    this.#native.startReference({ ...product, stored })
+    const report = await this.#native.finish({ signal, onProgress })
+    if (report.status === "cancelled") throw cancelled(signal)
     const error = reportError(report, this.#files)
     if (error !== undefined) throw error
     return this.#native.reference(product.y.length)

@@ -28,6 +28,7 @@ const ERRNO: ReadonlyMap<number, ErrnoRow> = new Map([
   [28, { name: "ENOSPC", text: "no space left on the device", hint: "`convert --dry-run` prints how much is needed" }],
   [30, { name: "EROFS", text: "the file system is read-only" }],
   [36, { name: "ENAMETOOLONG", text: "the name is too long" }],
+  [38, { name: "ENOSYS", text: "this kernel cannot do it" }],
   [40, { name: "ELOOP", text: "is a symbolic link, or there are too many in the path" }],
   [75, { name: "EOVERFLOW", text: "the file is too large for this system" }],
   [95, { name: "EOPNOTSUPP", text: "the file system does not support the operation" }],

@@ -1,6 +1,6 @@
 /** What the machine offers, and which CPU level the kernels use. Sizes are bytes. */
 import { UnsupportedError, UsageError } from "../errors.ts"
-import { Machine, Status } from "./abi.gen.ts"
+import { Machine, NONE, Status, WorkerPlace } from "./abi.gen.ts"
 import { assertOk, native, statusName } from "./library.ts"
 import { safeNumber, text, unpackStruct } from "./struct.ts"
 
@@ -51,6 +51,27 @@ export function machineInfo(): MachineInfo {
     hugePages: HUGE_PAGES[values.huge_pages]!,
     hugePageBytes: values.huge_page_kib * 1024,
   }
+}
+
+/** Where a worker runs. */
+export interface WorkerInfo {
+  /** The system's number of its memory node. */
+  readonly node: number
+  /** The CPU it is bound to; undefined: it may move within its node. */
+  readonly cpu: number | undefined
+}
+
+/** More than any team has. */
+const WORKER_COUNT_MAX = 1024
+
+/** The workers that `-j 0` gives. */
+export function machineWorkers(): WorkerInfo[] {
+  const bytes = new Uint8Array(WORKER_COUNT_MAX * WorkerPlace.size)
+  const count = Math.min(native().dq_machine_workers(bytes, WORKER_COUNT_MAX), WORKER_COUNT_MAX)
+  return Array.from({ length: count }, (_, worker) => {
+    const { node, cpu } = unpackStruct(WorkerPlace, bytes.subarray(worker * WorkerPlace.size))
+    return { node, cpu: cpu === NONE ? undefined : cpu }
+  })
 }
 
 /** Every level that the program knows, best first, the scalar code last. */

@@ -9,6 +9,7 @@ import {
   type ActivationName,
   Arithmetic,
   type ArithmeticName,
+  Binding,
   Codec,
   type CodecName,
   MatrixInfo,
@@ -22,6 +23,7 @@ import {
   Report,
   Status,
 } from "./abi.gen.ts"
+import { describeErrno } from "./errno.ts"
 import { type JobProgress, type JobReport, readProgress, readReport, type WaitOptions, waitUntilEnd } from "./job.ts"
 import { assertOk, native, statusName } from "./library.ts"
 import { limitError } from "./report.ts"
@@ -60,14 +62,20 @@ export interface MatrixFacts {
   readonly level: string
 }
 
-/** The rows of one worker; with the pairing "halves" the same run of the second half too. */
+/** What one worker multiplies. */
 export interface Share {
-  readonly rowBegin: number
-  readonly rowEnd: number
+  /** Runs of rows: one, or one of each half where rows of both halves meet in an activation. */
+  readonly rows: readonly { readonly begin: number; readonly end: number }[]
   readonly memoryBytes: number
+  /** The system's number of the worker's memory node. */
   readonly node: number
   /** The CPU it is bound to; undefined where it may move. */
   readonly cpu: number | undefined
+  /**
+   * Whether its tiles are bound to the node's memory: "none" where there is one node or binding is off; an error name
+   * where the system forbids it, and pages are where the worker's first write put them.
+   */
+  readonly binding: "none" | "bound" | { readonly refused: string }
 }
 
 export interface Product {
@@ -81,6 +89,8 @@ export interface Product {
   readonly batch?: number | undefined
   readonly activation?: ActivationName | undefined
   readonly arithmetic?: ArithmeticName | undefined
+  /** Of the reference: multiply the weight as it is stored, though the tiles hold it rounded. */
+  readonly stored?: boolean | undefined
 }
 
 /** What native code uses during a call: an address alone would not keep a typed array from being freed. */
@@ -159,15 +169,19 @@ export class NativeMatrix implements Disposable {
 
   shares(): Share[] {
     const bytes = new Uint8Array(MatrixShare.size)
-    return Array.from({ length: this.facts().workers }, (_, worker) => {
+    const { workers, pairing, rows } = this.facts()
+    return Array.from({ length: workers }, (_, worker) => {
       assertOk("dq_matrix_share", native().dq_matrix_share(this.#alive(), worker, bytes))
       const values = unpackStruct(MatrixShare, bytes)
+      const first = { begin: safeNumber(values.row_begin), end: safeNumber(values.row_end) }
+      const second = { begin: first.begin + rows / 2, end: first.end + rows / 2 }
+      const binding = enumName(Binding, values.binding)
       return {
-        rowBegin: safeNumber(values.row_begin),
-        rowEnd: safeNumber(values.row_end),
+        rows: pairing === "halves" ? [first, second] : [first],
         memoryBytes: safeNumber(values.memory_bytes),
         node: values.node,
         cpu: values.cpu === NONE ? undefined : values.cpu,
+        binding: binding === "refused" ? { refused: describeErrno(values.binding_errno).name } : binding,
       }
     })
   }
@@ -234,6 +248,7 @@ export class NativeMatrix implements Disposable {
       batch: product.batch ?? 1,
       activation: Activation[product.activation ?? "none"],
       arithmetic: Arithmetic[product.arithmetic ?? "auto"],
+      stored: product.stored === true ? 1 : 0,
     })
     const status = use(request)
     lent.delete(product)

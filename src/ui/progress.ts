@@ -4,7 +4,6 @@
  */
 import { escapeText } from "../containers/quote.ts"
 import { formatBytes, formatClock, formatRate } from "../format.ts"
-import type { RunProgress } from "../writer/types.ts"
 import {
   type ColorChoice,
   type Palette,
@@ -15,6 +14,15 @@ import {
   wantsColor,
 } from "./terminal.ts"
 import { cutMiddle, cutStart, padEnd, padStart, textWidth } from "./text.ts"
+
+/** A moment of any work that is counted in bytes. */
+export interface WorkProgress {
+  readonly phase: "convert" | "verify" | "finish" | "load" | "check"
+  readonly bytesDone: number
+  readonly bytesTotal: number
+  /** What is being worked on. */
+  readonly tensor: string | undefined
+}
 
 export interface ProgressSink {
   write(text: string): void
@@ -28,7 +36,7 @@ export interface ProgressSink {
 }
 
 export interface ProgressReporter {
-  update(progress: RunProgress): void
+  update(progress: WorkProgress): void
   /** Takes the bar away; call it before anything else is printed. */
   close(): void
 }
@@ -40,11 +48,12 @@ const PLAIN_SECONDS = 10
 /** The rate is that of the last seconds: long enough to be steady, short enough to follow a slower disk. */
 const WINDOW_SECONDS = 5
 
-const PHASE_WORDS: Readonly<Record<RunProgress["phase"], string>> = {
-  check: "checking",
+const PHASE_WORDS: Readonly<Record<WorkProgress["phase"], string>> = {
   convert: "converting",
   verify: "verifying",
   finish: "finishing",
+  load: "loading",
+  check: "checking",
 }
 
 /** Bytes per second over the last seconds of one phase. */
@@ -70,24 +79,24 @@ class RateMeter {
 }
 
 interface Moment {
-  readonly progress: RunProgress
+  readonly progress: WorkProgress
   /** Bytes per second. */
   readonly rate: number | undefined
   /** Seconds until the phase ends, at this rate. */
   readonly eta: number | undefined
 }
 
-function etaSeconds(progress: RunProgress, rate: number | undefined): number | undefined {
+function etaSeconds(progress: WorkProgress, rate: number | undefined): number | undefined {
   if (rate === undefined || rate <= 0) return undefined
   return (progress.bytesTotal - progress.bytesDone) / rate
 }
 
-function fraction(progress: RunProgress): number {
+function fraction(progress: WorkProgress): number {
   return progress.bytesTotal > 0 ? Math.min(1, progress.bytesDone / progress.bytesTotal) : 1
 }
 
 /** Rounded down, so that 100 % means all of it. */
-function percent(progress: RunProgress): string {
+function percent(progress: WorkProgress): string {
   return `${Math.floor(fraction(progress) * 100)}%`
 }
 
@@ -158,7 +167,7 @@ export function progressReporter(form: Form, sink: ProgressSink, title?: string)
   const start = sink.now()
   // A run of less than ten seconds has no plain line; bar and JSON show the first moment too.
   let last = form === "plain" ? start : Number.NEGATIVE_INFINITY
-  let phase: RunProgress["phase"] | undefined
+  let phase: WorkProgress["phase"] | undefined
   let drawn = false
   let ended = false
   let untitled = title !== undefined && form !== "json"

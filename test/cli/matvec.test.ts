@@ -92,7 +92,8 @@ describe("matvec", () => {
       relative_error_bound: 0.01,
     })
     expect(result.y).toHaveLength(8)
-    expect(result.workers[0]).toMatchObject({ row_begin: 0, node: 0 })
+    expect(result.workers[0]).toMatchObject({ node: 0, bound: false })
+    expect(result.workers[0].rows[0][0]).toBe(0)
     expect(result.relative_error).toBeGreaterThan(1e-4)
     expect(result.relative_error).toBeLessThan(0.01)
     expect(result.seconds_median).toBeGreaterThan(0)
