@@ -1,37 +1,95 @@
 /**
- * Measures the compiled program beside what bounds it, prints the figures and keeps them in test/bench/results:
+ * Measures the program beside what bounds it, prints the figures and keeps them in test/bench/results:
  *
  *     npm run bench [-- convert] [--repeat N] [--naming original|hf] [-- options of convert]
+ *     npm run bench -- matvec [--repeat N] [--shape [E×]ROWSxCOLUMNS] [--threads N]
  *
- * Needs 8 GB, in memory where there is plenty, else in the temporary folder.
+ * convert needs 8 GB, in memory where there is plenty, else in the temporary folder; matvec 2 GB, and for the peers what
+ * `bun test/reference/setup.ts full` installs.
  */
 import { mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
 import { benchConvert, CONVERT_BENCH, describeConvert } from "./convert.ts"
 import { describeMachine } from "./machine.ts"
+import { benchMatvec, describeMatvec, MATVEC_BENCH, type MatvecShape } from "./matvec.ts"
 
 const RESULTS = join(import.meta.dir, "results")
 
-async function main(): Promise<void> {
+const USAGE = `usage: run.ts convert [--repeat N] [--naming original|hf] [-- options of convert]
+       run.ts matvec [--repeat N] [--shape [EXPERTSx]ROWSxCOLUMNS] [--threads N]`
+
+function parse() {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { repeat: { type: "string", default: String(CONVERT_BENCH.repeat) }, naming: { type: "string" } },
+    options: {
+      repeat: { type: "string" },
+      naming: { type: "string" },
+      shape: { type: "string", multiple: true },
+      threads: { type: "string", multiple: true },
+    },
   })
   const [name = "convert", ...options] = positionals
-  const repeat = Number(values.repeat)
-  const namings = CONVERT_BENCH.namings.filter((naming) => values.naming === undefined || naming === values.naming)
-  if (name !== "convert" || !Number.isSafeInteger(repeat) || repeat < 1 || namings.length === 0) {
-    throw new Error("usage: run.ts [convert] [--repeat N] [--naming original|hf] [-- options of convert]")
-  }
+  return { name, options, ...values }
+}
+
+type Arguments = ReturnType<typeof parse>
+
+/** A bench's results, their text, and whether it ran as it stands: only then is it worth keeping. */
+interface Ran {
+  readonly results: readonly unknown[]
+  readonly lines: readonly string[]
+  readonly whole: boolean
+}
+
+async function runConvert({ options, naming, repeat }: Arguments): Promise<Ran> {
+  const namings = CONVERT_BENCH.namings.filter((one) => naming === undefined || one === naming)
+  if (namings.length === 0) throw new Error(USAGE)
+  const results = await benchConvert({
+    ...CONVERT_BENCH,
+    repeat: count(repeat, CONVERT_BENCH.repeat),
+    namings,
+    options,
+  })
+  const whole = options.length === 0 && namings.length === CONVERT_BENCH.namings.length
+  return { results, lines: results.flatMap(describeConvert), whole }
+}
+
+async function runMatvec({ shape, threads, repeat }: Arguments): Promise<Ran> {
+  const results = await benchMatvec({
+    ...MATVEC_BENCH,
+    ...(shape === undefined ? {} : { shapes: shape.map(parseShape) }),
+    ...(threads === undefined ? {} : { threads: threads.map((text) => count(text, 0)) }),
+    rounds: count(repeat, MATVEC_BENCH.rounds),
+  })
+  return { results, lines: results.flatMap(describeMatvec), whole: shape === undefined && threads === undefined }
+}
+
+function parseShape(text: string): MatvecShape {
+  const numbers = text.split(/[x×]/).map((word) => count(word, 0))
+  const [columns, rows, experts = 1] = numbers.toReversed()
+  if (rows === undefined || columns === undefined || columns % 32 !== 0 || numbers.length > 3) throw new Error(USAGE)
+  return { experts, rows, columns }
+}
+
+function count(text: string | undefined, initial: number): number {
+  const value = text === undefined ? initial : Number(text)
+  if (!Number.isSafeInteger(value) || value < 0) throw new Error(USAGE)
+  return value
+}
+
+async function main(): Promise<void> {
+  const given = parse()
+  const bench = { convert: runConvert, matvec: runMatvec }[given.name]
+  if (bench === undefined) throw new Error(USAGE)
   const machine = describeMachine()
   console.log(`${machine.cpu}, ${machine.cores} cores, level ${machine.level}, commit ${machine.commit}`)
-  const results = await benchConvert({ ...CONVERT_BENCH, repeat, namings, options })
-  for (const result of results) console.log(describeConvert(result).join("\n"))
-  // Only the bench as it stands is worth keeping; runs with other options are for the eye.
-  if (options.length > 0 || namings.length < CONVERT_BENCH.namings.length) return
+  const { results, lines, whole } = await bench(given)
+  console.log(lines.join("\n"))
+  if (!whole) return
   mkdirSync(RESULTS, { recursive: true })
-  writeFileSync(join(RESULTS, `${name}.json`), `${JSON.stringify({ bench: name, machine, results }, null, 2)}\n`)
+  const text = JSON.stringify({ bench: given.name, machine, results }, null, 2)
+  writeFileSync(join(RESULTS, `${given.name}.json`), `${text}\n`)
 }
 
 await main()
