@@ -264,7 +264,8 @@ pub const JobOptions = extern struct {
     check_scales: u32,
     /// 1: targets that were done before a convert job failed, or was cancelled, stay.
     keep_done: u32,
-    reserved: u32 = 0,
+    /// 1: BLAKE3 of each file (`FileReport.hash`) and each step (`dq_job_hashes`), while their bytes are written or read.
+    hashes: u32,
 };
 
 pub const Progress = extern struct {
@@ -287,6 +288,8 @@ pub const FileReport = extern struct {
     non_finite_step: u32,
     /// 1: a target is whole and, where the job syncs, on its device; a source is read to its end.
     is_done: u32,
+    /// BLAKE3 of a file that is done, all of whose bytes the steps (and the head) have; zeros where no hash was asked for.
+    hash: [32]u8,
 };
 
 /// What a finished job has to say. Fields that do not apply are 0 or `none`.
@@ -495,6 +498,8 @@ pub const functions = struct {
     pub const dq_job_report = fn (job: u32, report: *Report) callconv(.c) Status;
     /// What is known of file `file` of the plan; while the job runs too.
     pub const dq_job_file = fn (job: u32, file: u32, report: *FileReport) callconv(.c) Status;
+    /// BLAKE3 of the bytes of `count` steps from `first` on, 32 bytes for each; after a job that hashes has ended.
+    pub const dq_job_hashes = fn (job: u32, first: u32, hashes: [*]u8, count: u32) callconv(.c) Status;
     /// Cancels, waits for the workers and frees everything.
     pub const dq_job_destroy = fn (job: u32) callconv(.c) Status;
     /// Starts to read a plan of one step (JobKind.load). The matrix can be multiplied with when that has ended well.

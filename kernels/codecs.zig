@@ -33,6 +33,7 @@
 const std = @import("std");
 const assert = std.debug.assert;
 const abi = @import("abi.zig");
+const blake3 = @import("core/blake3.zig");
 const float = @import("core/float.zig");
 const table = @import("table.zig");
 const geometry_file = @import("codecs/geometry.zig");
@@ -265,4 +266,5 @@ pub const scalar_table: table.Table = .{
     .transpose32 = transposeScalar(u32),
     .matvec = matvecs(scalar_product.functionsOf),
     .stream = streams,
+    .hashing = .{ .chunks = &blake3.chunks, .parents = &blake3.parents },
 };

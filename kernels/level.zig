@@ -1,6 +1,7 @@
 //! Root of the object that build.zig makes for each CPU level: the table of this level's functions,
 //! exported hidden.
 const std = @import("std");
+const blake3 = @import("core/blake3.zig");
 const codecs = @import("codecs.zig");
 const product = @import("matvec/product.zig");
 const table = @import("table.zig");
@@ -16,6 +17,7 @@ const level_table: table.Table = .{
     .transpose32 = transposer(u32),
     .matvec = codecs.matvecs(product.functionsOf),
     .stream = codecs.streams,
+    .hashing = .{ .chunks = &blake3.chunks, .parents = &blake3.parents },
 };
 
 fn decode(comptime codec: type, comptime target: codecs.Target, tile: *const table.Tile) u64 {
@@ -67,6 +69,7 @@ test "products of this level equal the scalar code's and come close to f64's" {
 }
 
 test {
+    _ = @import("core/blake3.zig");
     _ = @import("core/integer.zig");
     _ = @import("core/math.zig");
     _ = @import("core/minifloat.zig");

@@ -144,6 +144,20 @@ const exports = struct {
         return .ok;
     }
 
+    pub fn dq_job_hashes(
+        job: u32,
+        first: u32,
+        hashes: [*]u8,
+        count: u32,
+    ) callconv(.c) abi.Status {
+        mutex.lock();
+        defer mutex.unlock();
+        const found = jobs.get(job) catch |err| return statusOf(err);
+        const steps = found.stepHashes(first, count) catch |err| return statusOf(err);
+        for (steps, 0..) |*tree, i| @memcpy(hashes[i * 32 ..][0..32], &tree.hash);
+        return .ok;
+    }
+
     pub fn dq_job_destroy(job: u32) callconv(.c) abi.Status {
         const found = blk: {
             mutex.lock();
@@ -298,7 +312,8 @@ fn decode(request: *const abi.DecodeRequest, non_finite_count: *u64) CallError!v
 fn checkOptions(options: *const abi.JobOptions) CallError!void {
     if (!plan_file.enumsAreValid(abi.JobOptions, options)) return error.BadArgument;
     if (options.check_scales > 1 or options.sync > 1) return error.BadArgument;
-    if (options.keep_done > 1 or options.reserved != 0) return error.BadArgument;
+    if (options.keep_done > 1 or options.hashes > 1) return error.BadArgument;
+    if (options.hashes == 1 and options.kind == .verify) return error.BadArgument;
     if (options.kind == .load) return error.BadArgument; // of matrices
 }
 

@@ -2,6 +2,7 @@
 //! once by scalar code), chosen by dispatch.zig. Also the types these functions work on.
 const std = @import("std");
 const abi = @import("abi.zig");
+const blake3 = @import("core/blake3.zig");
 const tile_rows = @import("matvec/dot.zig").tile_rows;
 
 pub const codec_count = @typeInfo(abi.Codec).@"enum".fields.len;
@@ -181,6 +182,21 @@ pub const StreamFn = *const fn (
     size: u64,
 ) callconv(.c) void;
 
+/// BLAKE3 of many chunks, or of many pairs of values, at once: core/blake3.zig.
+pub const Hashing = extern struct {
+    chunks: *const fn (
+        bytes: [*]const u8,
+        count: u64,
+        first: u64,
+        values: [*]blake3.Value,
+    ) callconv(.c) void,
+    parents: *const fn (
+        pairs: [*]const blake3.Value,
+        count: u64,
+        values: [*]blake3.Value,
+    ) callconv(.c) void,
+};
+
 pub const Table = extern struct {
     /// [codec][target dtype]; the row of `copy` is never called.
     decode: [codec_count][target_count]DecodeFn,
@@ -190,4 +206,5 @@ pub const Table = extern struct {
     matvec: [codec_count]Matvec,
     /// [abi.Stream]
     stream: [@typeInfo(abi.Stream).@"enum".fields.len]StreamFn,
+    hashing: Hashing,
 };

@@ -10,6 +10,7 @@ comptime {
     _ = @import("convert/seal.zig");
     _ = @import("convert/setup.zig");
     _ = @import("convert/tiles.zig");
+    _ = @import("convert/tree.zig");
     _ = @import("core/float.zig");
     _ = @import("dispatch.zig");
     _ = @import("handles.zig");

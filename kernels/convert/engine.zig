@@ -16,6 +16,7 @@ const Seal = @import("seal.zig").Seal;
 const Setup = @import("setup.zig").Setup;
 const SourceFile = @import("source.zig").SourceFile;
 const TargetFile = @import("target.zig").TargetFile;
+const Tree = @import("tree.zig").Tree;
 
 const FileState = union(abi.FileRole) { source: SourceFile, target: TargetFile };
 
@@ -31,6 +32,9 @@ pub const Engine = struct {
     seals: []Seal,
     files_done: std.atomic.Value(u32) = .init(0),
     keep_done: bool,
+    /// Of each file and each step; none where no hashes are wanted.
+    file_trees: []Tree,
+    step_trees: []Tree,
     watches: []guard.Watch,
     guarded: guard.Group,
     placements: []topology.Placement,
@@ -64,6 +68,14 @@ pub const Engine = struct {
         const seals = try gpa.alloc(Seal, plan.files.len);
         errdefer gpa.free(seals);
         @memset(seals, .{});
+        const wants_hashes = options.hashes == 1;
+        const file_trees = try gpa.alloc(Tree, if (wants_hashes) plan.files.len else 0);
+        errdefer gpa.free(file_trees);
+        const step_trees = try gpa.alloc(Tree, if (wants_hashes) plan.steps.len else 0);
+        errdefer gpa.free(step_trees);
+        for (file_trees, plan.files[0..file_trees.len]) |*tree, file| tree.* = .init(file.size);
+        for (step_trees, plan.steps[0..step_trees.len]) |*tree, step|
+            tree.* = .init(step.target_size);
         const files = try gpa.alloc(FileState, plan.files.len);
         engine.* = .{
             .gpa = gpa,
@@ -75,6 +87,8 @@ pub const Engine = struct {
             .files = files,
             .seals = seals,
             .keep_done = options.keep_done == 1,
+            .file_trees = file_trees,
+            .step_trees = step_trees,
             .watches = watches,
             .guarded = .{ .watches = watches },
             .placements = placements,
@@ -96,6 +110,10 @@ pub const Engine = struct {
         const gpa = engine.gpa;
         engine.cursor.deinit(gpa);
         gpa.free(engine.placements);
+        for (engine.file_trees) |*tree| tree.deinit(gpa);
+        for (engine.step_trees) |*tree| tree.deinit(gpa);
+        gpa.free(engine.file_trees);
+        gpa.free(engine.step_trees);
         gpa.free(engine.files);
         gpa.free(engine.seals);
         gpa.free(engine.watches);
@@ -142,6 +160,37 @@ pub const Engine = struct {
         return engine.keep_done and engine.seals[file].is_done.load(.acquire);
     }
 
+    pub fn fileReport(engine: *const Engine, file: u32) abi.FileReport {
+        var report = engine.seals[file].report();
+        if (engine.file_trees.len > 0 and report.is_done == 1)
+            report.hash = engine.file_trees[file].hash;
+        return report;
+    }
+
+    /// Adds bytes that were written, or read, to the hash of a file, where hashes are wanted.
+    pub fn hashFile(
+        engine: *Engine,
+        file: u32,
+        bytes: []const u8,
+        offset: u64,
+    ) fault_file.Error!void {
+        if (engine.file_trees.len == 0) return;
+        engine.file_trees[file].add(engine.gpa, &engine.functions.hashing, bytes, offset) catch
+            return engine.stop.fail(.{ .status = .out_of_memory });
+    }
+
+    /// The same for the hash of a step; `offset` counts from the start of its tensor.
+    pub fn hashStep(
+        engine: *Engine,
+        step: u32,
+        bytes: []const u8,
+        offset: u64,
+    ) fault_file.Error!void {
+        if (engine.step_trees.len == 0) return;
+        engine.step_trees[step].add(engine.gpa, &engine.functions.hashing, bytes, offset) catch
+            return engine.stop.fail(.{ .status = .out_of_memory });
+    }
+
     /// Nothing is left to do for a file.
     pub fn finishFile(engine: *Engine, file: u32) void {
         engine.seals[file].is_done.store(true, .release);
@@ -160,6 +209,7 @@ pub const Engine = struct {
                 const head = engine.plan.head(i);
                 if (engine.kind == .convert) {
                     try file.create(head);
+                    try engine.hashFile(@intCast(i), head, 0);
                     if (file.isDone()) engine.finishFile(@intCast(i));
                 } else try file.checkHead(head);
             },

@@ -10,6 +10,7 @@ const Engine = @import("engine.zig").Engine;
 const Fault = @import("fault.zig").Fault;
 const Plan = plan_file.Plan;
 const Setup = @import("setup.zig").Setup;
+const Tree = @import("tree.zig").Tree;
 
 pub const Error = plan_file.Error || error{ MemoryLimit, ThreadFailed };
 
@@ -85,7 +86,15 @@ pub const Job = struct {
 
     pub fn fileReport(job: *const Job, file: u32) error{BadArgument}!abi.FileReport {
         if (file >= job.engine.seals.len) return error.BadArgument;
-        return job.engine.seals[file].report();
+        return job.engine.fileReport(file);
+    }
+
+    /// Of a job that hashes, and has ended.
+    pub fn stepHashes(job: *const Job, first: u32, count: u32) error{BadArgument}![]const Tree {
+        const trees = job.engine.step_trees;
+        if (job.isRunning() or first > trees.len or count > trees.len - first)
+            return error.BadArgument;
+        return trees[first..][0..count];
     }
 
     fn status(job: *const Job) abi.Status {

@@ -45,6 +45,7 @@ fn optionsOf(kind: abi.JobKind, io: abi.IoMode) abi.JobOptions {
         .sample_tiles = 0,
         .check_scales = 0,
         .keep_done = 0,
+        .hashes = 0,
     };
 }
 

@@ -44,6 +44,7 @@ pub const Seal = struct {
             .non_finite_count = seal.non_finite_count.load(.monotonic),
             .non_finite_step = seal.non_finite_step.load(.monotonic),
             .is_done = @intFromBool(is_done),
+            .hash = @splat(0),
         };
     }
 };

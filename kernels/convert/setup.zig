@@ -253,6 +253,7 @@ fn optionsOf(
         .sample_tiles = sample,
         .check_scales = 0,
         .keep_done = 0,
+        .hashes = 0,
     };
 }
 

@@ -174,7 +174,7 @@ pub const Worker = struct {
         const mapped = engine.setup.io == .mmap;
         if (!mapped and worker.matrix == null) try worker.readTile(step, tile);
         if (step.codec == .copy and engine.kind == .convert) {
-            try worker.writeCopy(step, tile);
+            try worker.writeCopy(step_index, tile);
         } else {
             const size: usize = @intCast(tile.elements() * plan_file.elementSize(step.dtype));
             var non_finite_count: u64 = 0;
@@ -185,8 +185,7 @@ pub const Worker = struct {
             if (mapped) try worker.checkMaps(step);
             if (non_finite_count > 0) try worker.checkScales(step_index, tile);
             if (engine.kind == .digest) {
-                const first = tiles.linesOf(step, &step.sources[0], tile).begin;
-                engine.seals[step.sources[0].file].add(worker.output[0..size], first);
+                try worker.digest(step_index, tile, worker.output[0..size]);
             } else try worker.deliver(step_index, tile, worker.output[0..size]);
         }
         if (mapped) try worker.checkMaps(step);
@@ -231,6 +230,16 @@ pub const Worker = struct {
         });
     }
 
+    /// Sums up bytes of a source.
+    fn digest(worker: *Worker, step_index: u32, tile: tiles.Tile, bytes: []const u8) Error!void {
+        const engine = worker.engine;
+        const source = &engine.plan.steps[step_index].sources[0];
+        const offset = source.offset + tile.column_begin;
+        engine.seals[source.file].add(bytes, offset);
+        try engine.hashFile(source.file, bytes, offset);
+        try engine.hashStep(step_index, bytes, tile.column_begin);
+    }
+
     /// Writes the decoded elements, or compares them with what the target file has.
     fn deliver(worker: *Worker, step_index: u32, tile: tiles.Tile, output: []const u8) Error!void {
         const engine = worker.engine;
@@ -245,6 +254,8 @@ pub const Worker = struct {
             const offset = step.target_offset + element * size;
             if (engine.kind == .convert) {
                 try target.write(bytes, offset);
+                try engine.hashFile(step.target_file, bytes, offset);
+                try engine.hashStep(step_index, bytes, element * size);
                 worker.tally.bytes_written += run_bytes;
             } else {
                 const found = worker.compare[0..run_bytes];
@@ -257,8 +268,9 @@ pub const Worker = struct {
 
     /// Bytes go to the target from where they are, in one call where the rows stand one after the
     /// other.
-    fn writeCopy(worker: *Worker, step: *const abi.Step, tile: tiles.Tile) Error!void {
+    fn writeCopy(worker: *Worker, step_index: u32, tile: tiles.Tile) Error!void {
         const engine = worker.engine;
+        const step = &engine.plan.steps[step_index];
         const source = &step.sources[0];
         const target = engine.target(step.target_file);
         const view = worker.views[0];
@@ -270,6 +282,8 @@ pub const Worker = struct {
             const bytes = (view.line(source, row) + tile.column_begin)[0..size];
             const element = (tile.batch * step.rows + row) * step.columns + tile.column_begin;
             try target.writeMapped(engine.source(source.file), bytes, step.target_offset + element);
+            try engine.hashFile(step.target_file, bytes, step.target_offset + element);
+            try engine.hashStep(step_index, bytes, element);
             worker.tally.bytes_written += size;
         }
     }

@@ -11,6 +11,7 @@ import { escapeText } from "../containers/quote.ts"
 import { RefusedError } from "../errors.ts"
 import type { SideFile } from "./checkpoint.ts"
 import { type FolderBounds, insideTarget } from "./links.ts"
+import { isManifest, MANIFEST_NAME } from "./manifest.ts"
 
 /** A model's folder has dozens. More means that the path names something else, such as a home folder. */
 const SIDE_FILE_COUNT_MAX = 10_000
@@ -97,6 +98,7 @@ export async function findSideFiles(
     const target = await insideTarget(path, bounds)
     const stats = target === undefined ? undefined : await statFile(target)
     if (stats?.isFile() !== true) return void leftOut.push(name)
+    if (name === MANIFEST_NAME && (await isManifest(path))) return
     sideFiles.push({ path, name, size: stats.size, quantization: QUANTIZATION_FILES.has(name) })
     if (sideFiles.length > SIDE_FILE_COUNT_MAX) {
       const what = `has more than ${SIDE_FILE_COUNT_MAX} files besides the weights, which is no folder of one model`

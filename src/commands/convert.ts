@@ -52,6 +52,7 @@ const options = {
   resume: flag({ group: "Output", help: "go on where an earlier run ended" }),
   force: flag({ short: "f", group: "Output", help: "replace the output" }),
   "dry-run": flag({ short: "n", group: "Output", help: "print the plan and write nothing" }),
+  manifest: flag({ group: "Checks", help: "write manifest.json: BLAKE3 of each file and tensor" }),
   verify: choice({
     group: "Checks",
     choices: ["none", "sample", "full"],
@@ -123,6 +124,7 @@ async function convert(plan: Plan, output: string, values: Values, ui: Ui): Prom
         output,
         force: values.force,
         resume: values.resume,
+        manifest: values.manifest,
         threads: threadCount(values.threads),
         maxMemory: values["max-memory"],
         io: values.io,

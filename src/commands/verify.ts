@@ -1,7 +1,7 @@
 /** `verify`: compares a converted checkpoint with its source, or checks the structure of one that stands alone. */
 import { escapeText } from "../containers/quote.ts"
 import { CheckError, UsageError } from "../errors.ts"
-import { formatInteger, formatPlural, formatSeconds } from "../format.ts"
+import { formatBytesExact, formatInteger, formatPlural, formatSeconds } from "../format.ts"
 import { command } from "../ui/command.ts"
 import { flag, integer, type OptionValues, text } from "../ui/option.ts"
 import { createProgress } from "../ui/progress.ts"
@@ -19,7 +19,7 @@ const SAMPLE_MAX = 1_000_000
 
 const options = {
   source: text({ value: "PATH", completes: "path", help: "the checkpoint that the output was made from" }),
-  full: flag({ help: "compare every element" }),
+  full: flag({ help: "compare every element, and all other files" }),
   sample: integer({
     value: "N",
     min: 1,
@@ -28,6 +28,7 @@ const options = {
     defaultText: String(SAMPLE_TILES),
     help: "compare N tiles of each tensor",
   }),
+  manifest: flag({ help: "compare the hashes of all files with manifest.json" }),
   ...workOptions,
 } as const
 
@@ -61,16 +62,28 @@ function reportLines(
   source: string | undefined,
   report: VerifyReport,
 ): readonly (readonly [string, string | readonly string[]])[] {
+  const { manifest } = report
   const compared = source === undefined ? "no values: there is no --source" : comparedText(report)
   return [
     ["output", escapeText(output)],
     ...(source === undefined ? [] : [["source", escapeText(source)] as const]),
     ["tensors", formatInteger(report.tensors)],
     ["compared", compared],
+    ...(manifest === undefined ? [] : [["manifest", manifestLine(manifest)] as const]),
     ["time", formatSeconds(report.seconds)],
     ...(report.problems.length > 0 ? [["problems", report.problems.map(escapeText)] as const] : []),
-    ["result", report.ok ? (source === undefined ? "the structure is sound" : "equal, bit for bit") : "NOT EQUAL"],
+    ["result", resultWord(source, report)],
   ]
+}
+
+function manifestLine({ files, bytes }: NonNullable<VerifyReport["manifest"]>): string {
+  return `${formatPlural(files, "file")}, ${formatBytesExact(bytes)} hashed`
+}
+
+function resultWord(source: string | undefined, { ok, manifest }: VerifyReport): string {
+  if (!ok) return "NOT EQUAL"
+  if (source !== undefined) return "equal, bit for bit"
+  return manifest === undefined ? "the structure is sound" : "every byte is as the manifest says"
 }
 
 function toJson(output: string, source: string | undefined, report: VerifyReport): unknown {
@@ -95,6 +108,7 @@ function toJson(output: string, source: string | undefined, report: VerifyReport
             found_bits: first.found,
             expected_bits: first.expected,
           },
+    manifest: report.manifest === undefined ? null : { files: report.manifest.files, bytes: report.manifest.bytes },
     seconds: report.seconds,
   }
 }
@@ -114,9 +128,14 @@ export default command(
         "and compared bit for bit.",
         "A mismatch names the tensor, the index, what was expected and what was found, and exits with 1.",
       ].join(" "),
+      [
+        "--manifest needs no source: convert --manifest has written the BLAKE3 of each file and tensor;",
+        "b3sum prints the same of a file.",
+      ].join(" "),
     ],
     examples: [
       { line: "dequantizer verify gpt-oss-20b-bf16/ --source gpt-oss-20b/ --full", what: "every element" },
+      { line: "dequantizer verify gpt-oss-20b-bf16/ --manifest", what: "every byte, without the source" },
       { line: "dequantizer verify model.safetensors", what: "headers, shapes and sizes of a file alone" },
     ],
   },
@@ -124,12 +143,13 @@ export default command(
     const output = positionals[0] ?? ""
     const sample = sampleOf(values)
     const threads = threadCount(values.threads)
-    if (values.source !== undefined) useLevel(globals)
+    if (values.source !== undefined || values.manifest) useLevel(globals)
     const progress = createProgress(ui.progress, ui.color)
     const report = await withSignals((signal) =>
       verifyOutput(output, {
         source: values.source,
         sample,
+        manifest: values.manifest,
         threads,
         maxMemory: values["max-memory"],
         io: values.io,

@@ -38,6 +38,8 @@ export interface JobSettings {
   readonly checkScales?: boolean | undefined
   /** convert: whether targets that were done before the job failed stay; default false. */
   readonly keepDone?: boolean | undefined
+  /** convert, digest: whether files and steps get BLAKE3 hashes; default false. */
+  readonly hashes?: boolean | undefined
 }
 
 export interface JobProgress {
@@ -59,6 +61,8 @@ export interface JobFileReport {
   readonly nonFinite: { readonly count: number; readonly step: number | undefined }
   /** A target is whole and, where the job syncs, on its device; a source is read to its end. */
   readonly done: boolean
+  /** BLAKE3 in hex, of a file that is done, where the job hashes. */
+  readonly hash: string
 }
 
 export interface JobReport {
@@ -173,7 +177,17 @@ export class Job implements Disposable {
       checksum: values.checksum,
       nonFinite: { count: safeNumber(values.non_finite_count), step: optional(values.non_finite_step) },
       done: values.is_done !== 0,
+      hash: hex(values.hash),
     }
+  }
+
+  /** BLAKE3 in hex of the bytes of each of `count` steps, of a job that hashes and has ended. */
+  stepHashes(count: number): string[] {
+    this.#assertAlive()
+    if (count === 0) return []
+    const bytes = new Uint8Array(count * HASH_SIZE)
+    assertOk("dq_job_hashes", native().dq_job_hashes(this.#handle, 0, bytes, count))
+    return Array.from({ length: count }, (_, i) => hex(bytes.subarray(i * HASH_SIZE, (i + 1) * HASH_SIZE)))
   }
 
   dispose(): void {
@@ -258,14 +272,27 @@ export function readReport(bytes: Uint8Array): JobReport {
 }
 
 export interface RunJobOptions extends JobSettings, WaitOptions {
+  /** Steps of the plan; given with `hashes`. */
+  readonly stepCount?: number
   /** Files of the plan; given with `onFile`, which is called once for each file, soon after nothing is left to do for it. */
   readonly fileCount?: number
   readonly onFile?: ((index: number, report: JobFileReport) => void) | undefined
 }
 
+/** A report, with the hashes of the steps where they were asked for and the job ended well. */
+export interface JobResult extends JobReport {
+  readonly stepHashes: readonly string[]
+}
+
 /** Runs `plan` to its end and returns the report, of a failure too. */
-export async function runJob(plan: Uint8Array, options: RunJobOptions): Promise<JobReport> {
+export async function runJob(plan: Uint8Array, options: RunJobOptions): Promise<JobResult> {
   using job = Job.start(plan, options)
+  const report = await finishJob(job, options)
+  const hashed = options.hashes === true && report.status === "ok" ? (options.stepCount ?? 0) : 0
+  return { ...report, stepHashes: job.stepHashes(hashed) }
+}
+
+async function finishJob(job: Job, options: RunJobOptions): Promise<JobReport> {
   const { onFile, onProgress, fileCount = 0 } = options
   if (onFile === undefined) return await job.finish(options)
   const open = new Set(Array.from({ length: fileCount }, (_, i) => i))
@@ -314,7 +341,15 @@ function packOptions(settings: JobSettings): Uint8Array {
     sample_tiles: settings.sampleTiles,
     check_scales: settings.checkScales === true ? 1 : 0,
     keep_done: settings.keepDone === true ? 1 : 0,
+    hashes: settings.hashes === true ? 1 : 0,
   })
+}
+
+/** Bytes of a BLAKE3 hash. */
+const HASH_SIZE = 32
+
+function hex(bytes: ArrayLike<number>): string {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")
 }
 
 function resolvedIo(value: number): Exclude<IoModeName, "auto"> {

@@ -37,8 +37,9 @@ export interface EncodedPlan {
   readonly bytes: Uint8Array
   /** The plan's files in the order of its File entries: sources first. */
   readonly files: readonly ReportFile[]
-  /** The tensor that each step makes. */
+  /** The tensor that each step makes; none where steps only read. */
   readonly steps: readonly OutputTensor[]
+  readonly stepCount: number
 }
 
 const DENSE: Readonly<Record<DenseDtype, "f32" | "f16" | "bf16">> = { F32: "f32", F16: "f16", BF16: "bf16" }
@@ -57,6 +58,7 @@ export function encodePlan(targets: readonly TargetFile[]): EncodedPlan {
     bytes: encode(files, entries, text),
     files: [...sources, ...targets],
     steps: steps.map(({ tensor }) => tensor),
+    stepCount: steps.length,
   }
 }
 
@@ -82,16 +84,27 @@ export function encodeLoad(weight: Weight): EncodedLoad {
   return { bytes: encode(files, [step], text), files: sources }
 }
 
-/** Encodes the reading of whole files (kernels/abi.zig: JobKind.digest). */
-export function encodeDigest(files: readonly SourceFile[]): EncodedPlan {
+/** A file to be read, in parts that tile it; empty parts are left out. */
+export interface DigestFile {
+  readonly file: SourceFile
+  readonly parts: readonly ByteRange[]
+}
+
+/** Encodes the reading of files (kernels/abi.zig: JobKind.digest), a step for each part. */
+export function encodeDigest(files: readonly DigestFile[]): EncodedPlan {
   const text = new Text()
-  const entries = files.map((file) => sourceEntry(file, text))
-  const steps = files.flatMap((file, i) => {
-    if (file.size === 0) return []
-    const work = bytesWork(i, { offset: 0, size: file.size })
-    return [{ ...work, target_file: NONE, target_offset: 0, target_size: file.size }]
-  })
-  return { bytes: encode(entries, steps, text), files, steps: [] }
+  const entries = files.map(({ file }) => sourceEntry(file, text))
+  const steps = files.flatMap(({ parts }, i) =>
+    parts
+      .filter(({ size }) => size > 0)
+      .map((part) => ({ ...bytesWork(i, part), target_file: NONE, target_offset: 0, target_size: part.size })),
+  )
+  return {
+    bytes: encode(entries, steps, text),
+    files: files.map(({ file }) => file),
+    steps: [],
+    stepCount: steps.length,
+  }
 }
 
 function encode(files: readonly FileInput[], steps: readonly StepInput[], text: Text): Uint8Array {
@@ -237,7 +250,8 @@ function bytesWork(file: number, bytes: ByteRange): Work {
   return rowWork(file, bytes, 1, "copy", "bytes")
 }
 
-type ByteRange = Pick<StoredTensor, "offset" | "size">
+/** Bytes of a file. */
+export type ByteRange = Pick<StoredTensor, "offset" | "size">
 
 /** One long row of elements of `unit` bytes. */
 function rowWork(file: number, { offset, size }: ByteRange, unit: number, codec: CodecName, dtype: DtypeName): Work {

@@ -9,6 +9,7 @@ import { isJsonArray, isJsonObject, type JsonValue, jsonInteger, stringifyJson }
 import { quote } from "../containers/quote.ts"
 import type { Plan } from "../plan/plan.ts"
 import { VERSION } from "../version.ts"
+import type { RunOptions } from "./types.ts"
 
 export interface SourceFingerprint {
   readonly name: string
@@ -29,13 +30,13 @@ export interface Fingerprint {
 }
 
 /** Reads the headers of the sources. Throws IoError. */
-export async function fingerprintOf(plan: Plan, nonFinite: string): Promise<Fingerprint> {
+export async function fingerprintOf(plan: Plan, run: RunOptions): Promise<Fingerprint> {
   const sources: SourceFingerprint[] = []
   for (const shard of plan.checkpoint.shards) sources.push(await sourceFingerprint(shard))
-  return { version: VERSION, options: optionsOf(plan, nonFinite), sources, output: outputHash(plan) }
+  return { version: VERSION, options: optionsOf(plan, run), sources, output: outputHash(plan) }
 }
 
-function optionsOf({ kind, options }: Plan, nonFinite: string): [string, string][] {
+function optionsOf({ kind, options }: Plan, run: RunOptions): [string, string][] {
   return [
     ["--to", options.to],
     ["--cast-all", String(options.castAll)],
@@ -43,7 +44,8 @@ function optionsOf({ kind, options }: Plan, nonFinite: string): [string, string]
     ["--include", options.include.join(" ")],
     ["--exclude", options.exclude.join(" ")],
     ["--missing-scale", options.missingScale],
-    ["--non-finite", nonFinite],
+    ["--non-finite", run.nonFinite ?? "warn"],
+    ["--manifest", String(run.manifest ?? false)],
     ["--shard-size", String(options.shardSize)],
     ["kind of output", kind],
   ]

@@ -1,7 +1,7 @@
 /** Native jobs of the writer: progress with tensor names, failures as errors of the program. */
 import { tensorFault } from "../containers/quote.ts"
 import { CancelledError, type MalformedError } from "../errors.ts"
-import { type JobFileReport, type JobReport, runJob } from "../native/job.ts"
+import { type JobFileReport, type JobReport, type JobResult, runJob } from "../native/job.ts"
 import { reportError } from "../native/report.ts"
 import type { EncodedPlan } from "../plan/encode.ts"
 import { DEFAULT_MAX_MEMORY } from "../plan/measure.ts"
@@ -15,12 +15,14 @@ export interface WorkKind {
   readonly checkScales?: boolean
   /** convert: targets that are done stay when the run fails. */
   readonly keepDone?: boolean
+  /** BLAKE3 of files and steps. */
+  readonly hashes?: boolean | undefined
   /** Called for each file of the plan when nothing is left to do for it: a target that is flushed, a file that is read. */
   readonly onFile?: (index: number, report: JobFileReport) => void
 }
 
 /** Runs an encoded plan. A report with a mismatch of elements is returned; every other failure is thrown. */
-export async function runWork(plan: EncodedPlan, work: WorkKind, options: WorkOptions): Promise<JobReport> {
+export async function runWork(plan: EncodedPlan, work: WorkKind, options: WorkOptions): Promise<JobResult> {
   throwIfCancelled(options.signal)
   const report = await runJob(plan.bytes, {
     kind: work.kind,
@@ -31,6 +33,8 @@ export async function runWork(plan: EncodedPlan, work: WorkKind, options: WorkOp
     sampleTiles: work.sampleTiles ?? 0,
     checkScales: work.checkScales,
     keepDone: work.keepDone,
+    hashes: work.hashes,
+    stepCount: plan.stepCount,
     fileCount: plan.files.length,
     onFile: work.onFile,
     signal: options.signal,

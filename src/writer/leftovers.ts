@@ -4,12 +4,13 @@
  */
 import { readdir, rm, rmdir } from "node:fs/promises"
 import { join } from "node:path"
+import { isManifest } from "../checkpoint/manifest.ts"
 import { ioFault, readWhole } from "../containers/file.ts"
 import { isJsonObject, parseJsonObject } from "../containers/json.ts"
 import { DequantizerError } from "../errors.ts"
 import { partialName, recoverCommit } from "./commit.ts"
 import type { JournalState } from "./journal.ts"
-import type { OutputPlace } from "./place.ts"
+import { manifestName, type OutputPlace } from "./place.ts"
 
 const INDEX_SUFFIX = ".safetensors.index.json"
 const WEIGHTS_SUFFIX = ".safetensors"
@@ -48,18 +49,32 @@ function foldersOf(name: string): string[] {
 }
 
 /**
- * Weights and indexes of the old checkpoint that a loader would still find beside the new one: the indexes in the
+ * A manifest, weights and indexes of the old checkpoint that a loader would still find beside the new one: the indexes in the
  * folder, the shards that they name, and the one file that loaders look for before an index. Names of files in
  * `folder` itself.
  */
-export async function staleFiles({ folder, names }: OutputPlace): Promise<string[]> {
+export async function staleFiles(place: OutputPlace): Promise<string[]> {
+  const { folder, names } = place
   const present = await readdir(folder)
+  const manifest = manifestName(place)
+  const isStale = present.includes(manifest) && (await isOldManifest(join(folder, manifest)))
+  if (place.kind === "file") return isStale && !names.includes(manifest) ? [manifest] : []
   const indexes = present.filter((name) => name.endsWith(INDEX_SUFFIX))
   const shards = (await Promise.all(indexes.map((name) => shardsOf(join(folder, name))))).flat()
   const bases = [...indexes, ...names].filter((name) => name.endsWith(INDEX_SUFFIX))
   const single = bases.map((name) => name.slice(0, -INDEX_SUFFIX.length) + WEIGHTS_SUFFIX)
-  const old = new Set([...indexes, ...shards, ...single])
+  const old = new Set([...indexes, ...shards, ...single, ...(isStale ? [manifest] : [])])
   return present.filter((name) => old.has(name) && !names.includes(name))
+}
+
+/** Whether a file is a manifest, which the new output would contradict. */
+async function isOldManifest(path: string): Promise<boolean> {
+  try {
+    return await isManifest(path)
+  } catch (error) {
+    if (error instanceof DequantizerError) return false
+    throw error
+  }
 }
 
 /** Shard names of an index; none where it cannot be read, for then it names nothing. */

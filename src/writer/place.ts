@@ -6,6 +6,7 @@
 import { constants, type Stats } from "node:fs"
 import { access, lstat, readdir, realpath, stat, statfs } from "node:fs/promises"
 import { basename, dirname, join, resolve } from "node:path"
+import { MANIFEST_NAME, MANIFEST_SUFFIX } from "../checkpoint/manifest.ts"
 import { errorCode, fileKind, ioFault } from "../containers/file.ts"
 import { escapeText } from "../containers/quote.ts"
 import { IoError, RefusedError, UsageError } from "../errors.ts"
@@ -27,19 +28,32 @@ export interface OutputPlace {
 
 /** Name of a shard's file in the output's folder: that of the output where it is a file. */
 export function shardFile({ kind, names }: OutputPlace, shard: Pick<OutputShard, "name">): string {
-  return kind === "file" ? names[0]! : shard.name
+  return kind === "file" ? names.at(-1)! : shard.name
 }
 
 /**
- * Finds the real place of an output and refuses what could harm the input. Throws RefusedError, IoError, UsageError.
+ * Finds the real place of an output, which has a manifest or has none, and refuses what could harm the input. Throws
+ * RefusedError, IoError, UsageError.
  */
-export async function resolveOutput(plan: Plan, output: string): Promise<OutputPlace> {
+export async function resolveOutput(plan: Plan, output: string, manifest = false): Promise<OutputPlace> {
   if (output === "") throw new UsageError("the output has no name")
   const named = resolve(output)
   const present = await lstatOrUndefined(named)
-  const place = present === undefined ? await newPlace(plan, named) : await presentPlace(plan, named, present)
+  const found = present === undefined ? await newPlace(plan, named) : await presentPlace(plan, named, present)
+  const place = manifest ? withManifest(found) : found
   await refuseInput(plan, place)
   return place
+}
+
+/** The manifest is the first to get its name: what makes an output complete stays the last. */
+function withManifest(place: OutputPlace): OutputPlace {
+  const name = manifestName(place)
+  return { ...place, names: [name, ...place.names.filter((other) => other !== name)] }
+}
+
+/** Name of the manifest in the output's folder. */
+export function manifestName({ kind, path }: Pick<OutputPlace, "kind" | "path">): string {
+  return kind === "folder" ? MANIFEST_NAME : basename(path) + MANIFEST_SUFFIX
 }
 
 async function newPlace(plan: Plan, named: string): Promise<OutputPlace> {
@@ -157,9 +171,15 @@ export async function refuseExisting(place: OutputPlace, force: boolean, ours: R
     }
     return
   }
+  if (place.kind === "file") {
+    for (const name of place.names) {
+      const path = join(place.folder, name)
+      if ((await lstatOrUndefined(path)) === undefined) continue
+      throw new RefusedError(`${escapeText(path)}: exists`, { hint: "--force replaces it" })
+    }
+    return
+  }
   if ((await lstatOrUndefined(place.path)) === undefined) return
-  if (place.kind === "file")
-    throw new RefusedError(`${escapeText(place.path)}: exists`, { hint: "--force replaces it" })
   const found = (await readdir(place.path)).filter((name) => !ours.has(name))
   if (found.length === 0) return
   throw new RefusedError(`${escapeText(place.path)}: exists and is not empty`, {

@@ -45,7 +45,7 @@ export async function hasLeftovers(place: OutputPlace): Promise<boolean> {
  * `resume` finds the work of another plan: nothing is touched then.
  */
 export async function begin(place: OutputPlace, plan: Plan, options: RunOptions, lock: Lock): Promise<Beginning> {
-  const fingerprint = await fingerprintOf(plan, options.nonFinite ?? "warn")
+  const fingerprint = await fingerprintOf(plan, options)
   const earlier = await readJournal(place)
   if (options.resume && earlier !== undefined) return await goOn(place, plan, options, { earlier, fingerprint })
   if (lock.takenOver || (await hasJournal(place))) {

@@ -14,12 +14,22 @@ import type { Plan } from "../plan/plan.ts"
 import { Workspace } from "./cleanup.ts"
 import { commitFiles, partialName } from "./commit.ts"
 import { compareTargets, describeMismatch, SAMPLE_TILES } from "./compare.ts"
+import { EMPTY_HASH, hashFiles } from "./digest.ts"
 import { copySideFile, syncFolder, writeText } from "./files.ts"
 import { runWork, throwIfCancelled } from "./job.ts"
 import { type FinishedShard, removeJournal } from "./journal.ts"
 import { staleFiles } from "./leftovers.ts"
 import { acquireLock, type Lock } from "./lock.ts"
-import { type OutputPlace, refuseExisting, requireSpace, requireWritable, resolveOutput, shardFile } from "./place.ts"
+import { type ManifestFile, manifestText } from "./manifest.ts"
+import {
+  manifestName,
+  type OutputPlace,
+  refuseExisting,
+  requireSpace,
+  requireWritable,
+  resolveOutput,
+  shardFile,
+} from "./place.ts"
 import { type Beginning, begin, hasLeftovers, mayBeResumed } from "./resume.ts"
 import type { ConversionReport, RunOptions, VerifyReport } from "./types.ts"
 
@@ -35,7 +45,7 @@ export async function runPlan(plan: Plan, options: RunOptions): Promise<Conversi
   if (options.resume && options.force) throw new UsageError("--resume and --force exclude each other")
   const started = performance.now()
   throwIfCancelled(options.signal)
-  const place = await resolveOutput(plan, options.output)
+  const place = await resolveOutput(plan, options.output, options.manifest)
   await requireWritable(place)
   if (!(await hasLeftovers(place))) await refuseExisting(place, options.force ?? false, new Set())
 
@@ -122,7 +132,8 @@ async function write(
   const missing = targets.filter(({ name }) => !kept.has(name))
   for (const { path } of missing) await rm(path, { force: true })
   let isFolderFlushed = false
-  const report = await convert(missing, options, (shard) => {
+  const hashes: ShardHashes = new Map()
+  const report = await convert(missing, options, hashes, (shard) => {
     // The files' entries in the folder; after that their contents are all that is new.
     if (!isFolderFlushed) journal.addTask(() => syncFolder(place.folder))
     isFolderFlushed = true
@@ -135,8 +146,9 @@ async function write(
   const verified = await compare(targets, options)
   if (!complete) {
     await stageSmallFiles(plan, place, options)
+    if (options.manifest) await stageManifest(place, targets, hashes, options)
     throwIfCancelled(options.signal)
-    const stale = force && place.kind === "folder" ? await staleFiles(place) : []
+    const stale = force ? await staleFiles(place) : []
     await commitFiles({ folder: place.folder, names: place.names, stale, journal })
   }
   return { report, resumed: kept.size, nonFinite, verified }
@@ -146,28 +158,40 @@ interface NamedTarget extends TargetFile {
   readonly name: string
 }
 
-/** Converts the targets; `onShard` is told of each that is whole and flushed. */
+/** By the name of the shard: the hash of its file, and those of tensors by their names (its own among others). */
+type ShardHashes = Map<string, { readonly file: string; readonly tensors: ReadonlyMap<string, string> }>
+
+/** Converts the targets; `onShard` is told of each that is whole and flushed, `hashes` gets what a manifest needs. */
 async function convert(
   targets: readonly NamedTarget[],
   options: RunOptions,
+  hashes: ShardHashes,
   onShard: (shard: FinishedShard) => void,
 ): Promise<JobReport> {
   const encoded = encodePlan(targets)
   const sourceCount = encoded.files.length - targets.length
-  return await runWork(
+  const files = new Map<string, string>()
+  const report = await runWork(
     encoded,
     {
       kind: "convert",
       checkScales: options.nonFinite !== "allow",
       keepDone: options.resume === true,
-      onFile: (index, { checksum, nonFinite: { count, step } }) => {
+      hashes: options.manifest,
+      onFile: (index, { checksum, hash, nonFinite: { count, step } }) => {
         const { name, size } = targets[index - sourceCount]!
         const tensor = step === undefined ? undefined : encoded.steps[step]?.name
+        files.set(name, hash)
         onShard({ name, size, checksum, nonFinite: { count, tensor } })
       },
     },
     options,
   )
+  if (options.manifest) {
+    const tensors = new Map(encoded.steps.map(({ name }, i) => [name, report.stepHashes[i]!]))
+    for (const { name } of targets) hashes.set(name, { file: files.get(name)!, tensors })
+  }
+  return report
 }
 
 function totalNonFinite(parts: readonly FinishedShard["nonFinite"][]): FinishedShard["nonFinite"] {
@@ -199,6 +223,40 @@ async function compare(targets: readonly TargetFile[], options: RunOptions): Pro
   return report
 }
 
+/** The manifest, under its temporary name: of all files that lie under theirs. */
+async function stageManifest(
+  place: OutputPlace,
+  targets: readonly NamedTarget[],
+  hashes: ShardHashes,
+  options: RunOptions,
+): Promise<void> {
+  const path = (name: string) => join(place.folder, partialName(name))
+  // Shards of an earlier run, and small files; all others were hashed while they were written.
+  const kept = targets.filter(({ name }) => !hashes.has(name))
+  const own = manifestName(place)
+  const small = place.names.filter((name) => name !== own && !targets.some((target) => target.name === name))
+  const requests = [
+    ...kept.map((target) => ({ path: path(target.name), parts: target.tensors })),
+    ...small.map((name) => ({ path: path(name), parts: [] })),
+  ]
+  const hashed = await hashFiles(requests, options)
+  for (const [i, { name, tensors }] of kept.entries()) {
+    const { hash, parts } = hashed[i]!
+    hashes.set(name, { file: hash, tensors: new Map(tensors.map((tensor, t) => [tensor.name, parts[t]!])) })
+  }
+  const files = new Map<string, ManifestFile>()
+  for (const [i, name] of small.entries()) {
+    const { size, hash } = hashed[kept.length + i]!
+    files.set(name, { name, size, hash, tensors: [] })
+  }
+  for (const { name, size, tensors } of targets) {
+    const known = hashes.get(name)!
+    const list = tensors.map((tensor) => ({ ...tensor, hash: known.tensors.get(tensor.name) ?? EMPTY_HASH }))
+    files.set(name, { name, size, hash: known.file, tensors: list })
+  }
+  await writeText(path(own), manifestText(place.names.flatMap((name) => files.get(name) ?? [])))
+}
+
 /** Side files, config and index, under their temporary names. */
 async function stageSmallFiles(plan: Plan, place: OutputPlace, options: RunOptions): Promise<void> {
   const path = (name: string) => join(place.folder, partialName(name))
@@ -210,7 +268,9 @@ async function stageSmallFiles(plan: Plan, place: OutputPlace, options: RunOptio
     options.onProgress?.({ phase: "finish", bytesDone, bytesTotal, tensor: undefined })
   }
   advance(0)
-  for (const file of plan.sideFiles) await copySideFile(file, path(file.name), advance)
+  // A file of the input that is called as the manifest gives way to it.
+  const own = options.manifest ? manifestName(place) : undefined
+  for (const file of plan.sideFiles) if (file.name !== own) await copySideFile(file, path(file.name), advance)
   for (const file of plan.textFiles) await writeText(path(file.name), file.text)
   if (plan.config !== undefined) await writeText(path("config.json"), plan.config)
   if (plan.index !== undefined) await writeText(path(plan.index.name), plan.index.text)

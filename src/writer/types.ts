@@ -28,6 +28,8 @@ export interface RunOptions extends WorkOptions {
    * finished shards for the next run, should this one be cancelled or an I/O error end it. Not with `force`.
    */
   readonly resume?: boolean | undefined
+  /** Write a manifest with the BLAKE3 of each file and each tensor. */
+  readonly manifest?: boolean | undefined
   /** Read the output back and compare with the scalar decoder before it gets its final name; default "sample". */
   readonly verify?: "none" | "sample" | "full" | undefined
   /** What to do when results are NaN or infinite: "error" leaves no output; default "warn", which counts them. */
@@ -39,6 +41,8 @@ export interface VerifyOptions extends WorkOptions {
   readonly source?: string | undefined
   /** Tiles of each tensor that are compared, spread evenly, the first and the last among them; "all": every element. */
   readonly sample?: number | "all" | undefined
+  /** Compare every file with the manifest that `RunOptions.manifest` wrote. */
+  readonly manifest?: boolean | undefined
 }
 
 export interface RunProgress {
@@ -76,6 +80,8 @@ export interface VerifyReport {
   readonly elementsTotal: number
   readonly mismatchCount: number
   readonly first: Mismatch | undefined
+  /** Files and bytes whose hashes were compared with the manifest's. */
+  readonly manifest?: { readonly files: number; readonly bytes: number } | undefined
   readonly seconds: number
 }
 
