@@ -44,7 +44,8 @@ test(`each of ${FLIPS} flipped bits is found with the source, and with the manif
     wrong[position]! ^= bit
     writeFileSync(path, wrong)
     if (!(await finds(output, source))) missed.push(`source: ${name} byte ${position} bit ${bit}`)
-    if (!(await finds(output, { manifest: true, threads: 1 }))) missed.push(`manifest: ${name} byte ${position} bit ${bit}`)
+    if (!(await finds(output, { manifest: true, threads: 1 })))
+      missed.push(`manifest: ${name} byte ${position} bit ${bit}`)
     writeFileSync(path, right)
     byFile.set(name, (byFile.get(name) ?? 0) + 1)
   }
