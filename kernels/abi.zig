@@ -88,6 +88,9 @@ pub const Codec = enum(u32) {
     /// bitsandbytes: four bits to a value (high nibble first), an absmax for each block of values.
     nf4 = 39,
     fp4_bnb = 40,
+    /// Whole numbers of 2 to 8 bits under a scale and a zero for each column of a group of rows, stored [in, out].
+    gptq = 41,
+    awq = 42,
 };
 
 /// What a target element is.

@@ -89,6 +89,8 @@ pub const all = struct {
     pub const int4_row_pairs = @import("codecs/int4_row_pairs.zig");
     pub const nf4 = @import("codecs/nf4.zig");
     pub const fp4_bnb = @import("codecs/fp4_bnb.zig");
+    pub const gptq = @import("codecs/gptq.zig");
+    pub const awq = @import("codecs/awq.zig");
 };
 
 comptime {

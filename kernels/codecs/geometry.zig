@@ -31,6 +31,8 @@ pub const SampleSource = struct {
     bytes_per_column: u32 = 0,
     /// Bytes that may occur, cycled through at random; empty: all.
     alphabet: []const u8 = &.{},
+    /// Little-endian words that may occur, cycled through at random, in place of bytes.
+    words: []const u32 = &.{},
 };
 
 /// A kind of matrix that a codec takes. Tests make matrices of it at every size that the units

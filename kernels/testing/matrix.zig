@@ -55,6 +55,12 @@ pub const Matrix = struct {
                 const alphabet = shape.alphabet;
                 byte.* = if (alphabet.len == 0) value else alphabet[value % alphabet.len];
             }
+            if (shape.words.len == 0) continue;
+            var rest = matrix.bytes[i];
+            while (rest.len >= 4) : (rest = rest[4..]) {
+                const word = shape.words[random.uintLessThan(usize, shape.words.len)];
+                std.mem.writeInt(u32, rest[0..4], word, .little);
+            }
         }
         return matrix;
     }

@@ -136,9 +136,9 @@ function draftTensors(inventory: Inventory, options: PlanOptions, selection: Sel
 }
 
 function draftWeight(weight: Weight, options: PlanOptions, selection: Selection): TensorDraft {
-  const { name, shape, plainDtype } = weight
+  const { name, shape, plainDtype, orientation } = weight
   const home = weight.sources[0]!.tensor.file
-  const transposed = options.layout !== "raw" && weight.orientation === "transposed"
+  const transposed = orientation === "always-transposed" || (orientation === "transposed" && options.layout !== "raw")
   const keepsDtype = plainDtype !== undefined && !(options.castAll && selection.selected(name))
   return {
     name,

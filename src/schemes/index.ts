@@ -6,6 +6,7 @@ import type { Checkpoint } from "../checkpoint/checkpoint.ts"
 import type { StoredTensor } from "../containers/container.ts"
 import { escapeText, quote, tensorFault, tensorLine } from "../containers/quote.ts"
 import { UnsupportedError } from "../errors.ts"
+import { awq } from "./awq.ts"
 import { fp4Bitsandbytes, nf4 } from "./bitsandbytes-4bit.ts"
 import { fp8DeepseekV4, mxfp4DeepseekV4 } from "./deepseek-v4.ts"
 import { DENSE_ROW } from "./dense.ts"
@@ -18,6 +19,7 @@ import { fp8Unscaled } from "./fp8-unscaled.ts"
 import { arrangeGguf } from "./gguf/arrange.ts"
 import { ggufSchemes } from "./gguf/types.ts"
 import { arrangeGptOss, isGptOssOriginal } from "./gpt-oss-original.ts"
+import { gptq } from "./gptq.ts"
 import { isRuntimeTensor, knownFormat, loosePart, mayBeCodes } from "./known.ts"
 import { mxfp4CompressedTensors } from "./mxfp4-compressed-tensors.ts"
 import { mxfp4GptOss } from "./mxfp4-gpt-oss.ts"
@@ -48,6 +50,8 @@ export const schemes: readonly Scheme[] = [
   int4Modelopt,
   nf4,
   fp4Bitsandbytes,
+  gptq,
+  awq,
   fp8CompressedTensors,
   fp8Modelopt,
   fp8Fbgemm,

@@ -35,8 +35,8 @@ export const KNOWN_FORMATS: readonly KnownFormat[] = [
   { title: "EETQ", anchor: ".weight", dtypes: ["I8"], partners: [".weight_scales"], hint: OTHER_FORM },
   { title: "BitNet", anchor: ".weight", dtypes: ["U8"], partners: [".weight_scale"] },
   { title: "AWQ scales of the input (pre_quant_scale)", anchor: ".pre_quant_scale" },
-  { title: "GPTQ", anchor: ".qweight", dtypes: ["I32"], partners: [".g_idx"] },
-  { title: "GPTQ or AWQ", anchor: ".qweight" },
+  { title: "AWQ in the layout of the gemv_fast kernel", anchor: ".qweight", dtypes: ["I16"], hint: OTHER_FORM },
+  { title: "this packing of GPTQ or AWQ", anchor: ".qweight" },
   { title: "MLX", anchor: ".weight", dtypes: ["U32"], partners: [".scales"] },
   { title: "HQQ", anchor: ".W_q" },
   { title: "torchao", anchor: "._weight_qdata", hint: OTHER_FORM },
@@ -87,6 +87,7 @@ const PART_NAMES: ReadonlySet<string> = new Set([
   ".nested_absmax",
   ".qscale_weight",
   ".qzeros",
+  ".g_idx",
   ".SCB",
 ])
 

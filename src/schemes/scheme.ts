@@ -11,6 +11,9 @@ import type { CodecName } from "../native/abi.gen.ts"
 /** For faults of a single file: parts of one weight may be spread over the files of a folder. */
 export const SHARD_HINT = "if this is one shard of several, name their folder: the other part may be in another shard"
 
+/** Role of a source that names the group of each row. */
+export const GROUP_ROLE = "groups of rows"
+
 /**
  * How the bytes of one stored tensor map to rows and columns of the stored matrix; see `Source` in kernels/abi.zig.
  */
@@ -69,9 +72,10 @@ export interface Weight {
   readonly shape: readonly number[]
   /**
    * What the convention of the stored names wants: "transposed" swaps the last two dimensions of `shape`
-   * (the form that transformers loads for gpt-oss experts).
+   * (the form that transformers loads for gpt-oss experts). "always-transposed" does so whatever the layout: the stored
+   * order is that of a packing, not of a model.
    */
-  readonly orientation: "as-stored" | "transposed"
+  readonly orientation: "as-stored" | "transposed" | "always-transposed"
 }
 
 /** Names and form of the output: auto is the form that transformers loads where that is known, else as stored. */

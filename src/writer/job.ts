@@ -5,6 +5,7 @@ import { type JobFileReport, type JobReport, type JobResult, runJob } from "../n
 import { reportError } from "../native/report.ts"
 import type { EncodedPlan } from "../plan/encode.ts"
 import { DEFAULT_MAX_MEMORY } from "../plan/measure.ts"
+import { GROUP_ROLE } from "../schemes/scheme.ts"
 import type { WorkOptions } from "./types.ts"
 
 export interface WorkKind {
@@ -53,12 +54,16 @@ export async function runWork(plan: EncodedPlan, work: WorkKind, options: WorkOp
   return report
 }
 
-/** Which tensor holds a scale that no arithmetic can use. */
+/** Which tensor holds a scale that no arithmetic can use, or a group that there is not. */
 function badScale({ steps }: EncodedPlan, { step, source }: JobReport): MalformedError {
   const origin = steps[step ?? -1]?.origin
-  const stored = origin?.kind === "weight" ? origin.weight.sources[source ?? -1]?.tensor : undefined
-  if (stored === undefined) throw new Error("a job found a bad scale and does not say where")
-  const what = "holds a scale that is NaN or infinite, or zero where it divides"
+  const found = origin?.kind === "weight" ? origin.weight.sources[source ?? -1] : undefined
+  if (found === undefined) throw new Error("a job found a bad scale and does not say where")
+  const stored = found.tensor
+  const what =
+    found.role === GROUP_ROLE
+      ? "names a group that there is not"
+      : "holds a scale that is NaN or infinite, or zero where it divides"
   return tensorFault(stored.file.path, stored.name, what, {
     hint: "--non-finite allow converts it as it is",
   })

@@ -5,6 +5,7 @@
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import type { BrokenInput } from "./broken.ts"
+import { brokenAffine } from "./broken-affine.ts"
 import { brokenBitsandbytes } from "./broken-bitsandbytes.ts"
 import { brokenScaled } from "./broken-scaled.ts"
 import { safetensorsBytes, tensor } from "./checkpoints.ts"
@@ -176,26 +177,17 @@ const known: readonly BrokenInput[] = [
   unsupported("int8", /"m.q.weight": int8 is not supported/, W("I8"), part(".weight_scale", "BF16", [64, 1])),
   unsupported("bitsandbytes int8", /bitsandbytes int8/, W("I8"), part(".SCB", "F32", [64])),
   unsupported(
-    "GPTQ",
-    /GPTQ is not supported/,
-    part(".qweight", "I32", [8, 64]),
-    part(".qzeros", "I32", [1, 8]),
-    part(".scales", "F16", [1, 64]),
-    part(".g_idx", "I32", [64]),
-  ),
-  unsupported(
-    "AWQ",
-    /GPTQ or AWQ is not supported/,
-    part(".qweight", "I32", [64, 8]),
-    part(".qzeros", "I32", [1, 8]),
-    part(".scales", "F16", [1, 64]),
-  ),
-  unsupported(
     "AWQ GEMV-fast",
-    /GPTQ or AWQ/,
+    /AWQ in the layout of the gemv_fast kernel is not supported/,
     part(".qweight", "I16", [16, 64]),
     part(".qzeros", "F16", [8, 64]),
     part(".scales", "F16", [8, 64]),
+  ),
+  unsupported(
+    "shapes of neither GPTQ nor AWQ",
+    /this packing of GPTQ or AWQ is not supported/,
+    part(".qweight", "I32", [64, 9]),
+    part(".scales", "F16", [1, 64]),
   ),
   unsupported(
     "MLX affine",
@@ -250,6 +242,7 @@ export const brokenWeights: readonly BrokenInput[] = [
   ...compressedTensors,
   ...brokenScaled(weights),
   ...brokenBitsandbytes(weights),
+  ...brokenAffine(weights),
   ...names,
   ...known,
 ].map((input) => ({

@@ -12,6 +12,7 @@ import tempfile
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "reference"))
 
+import affine  # noqa: E402
 import blockwise  # noqa: E402
 import casts  # noqa: E402
 import ggml  # noqa: E402
@@ -21,7 +22,7 @@ import row_pairs  # noqa: E402
 import scaled  # noqa: E402
 import vector  # noqa: E402
 
-MAKERS = (mxfp4, casts, ggml, scaled, nvfp4, row_pairs, blockwise)
+MAKERS = (mxfp4, casts, ggml, scaled, nvfp4, row_pairs, blockwise, affine)
 
 
 def make_all() -> list[str]:

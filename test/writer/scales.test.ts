@@ -1,5 +1,6 @@
 /** Scales that no arithmetic can use, and FP8 tensors that have none. */
 import { describe, expect, test } from "bun:test"
+import { mkdirSync, writeFileSync } from "node:fs"
 import { openCheckpoint } from "../../src/checkpoint/open.ts"
 import { MalformedError } from "../../src/errors.ts"
 import { decodeMatrix } from "../../src/native/decode.ts"
@@ -87,6 +88,57 @@ describe.each(bad)("%s", (_, tensor, tensors) => {
     using _folder = folder
     expect(fault).toBeUndefined()
     expect(report!.nonFinite.count).toBeGreaterThan(0)
+  })
+})
+
+describe("groups of rows", () => {
+  const words = (name: string, shape: readonly number[], ...values: readonly number[]): TensorInput => ({
+    name,
+    dtype: "I32",
+    shape,
+    bytes: new Uint8Array(Int32Array.from(values).buffer),
+  })
+  const scales = new Uint8Array(new Uint16Array(64).fill(0x3c00).buffer)
+  const gptq = (order: readonly number[]): TensorInput[] => [
+    words("m.qweight", [2, 32], ...Array(64).fill(0x76543210)),
+    { name: "m.scales", dtype: "F16", shape: [2, 32], bytes: scales },
+    words("m.g_idx", [16], ...order),
+  ]
+  const config = { quantization_config: { quant_method: "gptq", bits: 4, group_size: 8, sym: true } }
+
+  async function convertGptq(order: readonly number[], io: "mmap" | "pread", options: Partial<RunOptions> = {}) {
+    const folder = temporaryFolder()
+    mkdirSync(folder.file("in"))
+    writeSafetensors(folder.file("in", "model.safetensors"), gptq(order))
+    writeFileSync(folder.file("in", "config.json"), JSON.stringify(config))
+    const plan = planConversion(await openCheckpoint(folder.file("in")))
+    try {
+      return { folder, report: await runPlan(plan, { output: folder.file("out"), io, ...options }), fault: undefined }
+    } catch (fault) {
+      return { folder, report: undefined, fault }
+    }
+  }
+
+  test.each(["mmap", "pread"] as const)("that there are not are a fault of the file (%s)", async (io) => {
+    for (const wrong of [2, -3, 0x7fffffff]) {
+      const { folder, fault } = await convertGptq([0, 1, 0, 1, ...Array(11).fill(1), wrong], io)
+      using _folder = folder
+      expect(fault).toBeInstanceOf(MalformedError)
+      expect(String(fault)).toContain('tensor "m.g_idx": names a group that there is not')
+      expect(tree(folder.path).filter((name) => name.startsWith("out"))).toEqual([])
+    }
+  })
+
+  test("are NaN with --non-finite allow", async () => {
+    const { folder, report } = await convertGptq([0, 1, ...Array(13).fill(0), 7], "pread", { nonFinite: "allow" })
+    using _folder = folder
+    expect(report!.nonFinite.count).toBe(32)
+  })
+
+  test("count from the last one where they are negative", async () => {
+    const { folder, fault } = await convertGptq([0, -1, ...Array(13).fill(-2), 1], "mmap", { verify: "full" })
+    using _folder = folder
+    expect(fault).toBeUndefined()
   })
 })
 
