@@ -91,6 +91,10 @@ pub const Codec = enum(u32) {
     /// Whole numbers of 2 to 8 bits under a scale and a zero for each column of a group of rows, stored [in, out].
     gptq = 41,
     awq = 42,
+    /// Integers under scales: of compressed-tensors in words, as signed bytes, and MLX's with biases.
+    pack_quantized = 43,
+    int8 = 44,
+    mlx_affine = 45,
 };
 
 /// What a target element is.

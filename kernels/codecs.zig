@@ -91,6 +91,9 @@ pub const all = struct {
     pub const fp4_bnb = @import("codecs/fp4_bnb.zig");
     pub const gptq = @import("codecs/gptq.zig");
     pub const awq = @import("codecs/awq.zig");
+    pub const pack_quantized = @import("codecs/pack_quantized.zig");
+    pub const int8 = @import("codecs/int8.zig");
+    pub const mlx_affine = @import("codecs/mlx_affine.zig");
 };
 
 comptime {

@@ -69,6 +69,7 @@ test "products of this level equal the scalar code's and come close to f64's" {
 }
 
 test {
+    _ = @import("codecs/bit_stream.zig");
     _ = @import("core/blake3.zig");
     _ = @import("core/integer.zig");
     _ = @import("core/math.zig");

@@ -20,6 +20,7 @@ import { arrangeGguf } from "./gguf/arrange.ts"
 import { ggufSchemes } from "./gguf/types.ts"
 import { arrangeGptOss, isGptOssOriginal } from "./gpt-oss-original.ts"
 import { gptq } from "./gptq.ts"
+import { int8, int8Bitsandbytes } from "./int8.ts"
 import { isRuntimeTensor, knownFormat, loosePart, mayBeCodes } from "./known.ts"
 import { mxfp4CompressedTensors } from "./mxfp4-compressed-tensors.ts"
 import { mxfp4GptOss } from "./mxfp4-gpt-oss.ts"
@@ -27,6 +28,7 @@ import { mxfp4Quark } from "./mxfp4-quark.ts"
 import { mxfp6CompressedTensors } from "./mxfp6-compressed-tensors.ts"
 import { nvfp4CompressedTensors } from "./nvfp4-compressed-tensors.ts"
 import { nvfp4Modelopt } from "./nvfp4-modelopt.ts"
+import { packQuantized } from "./pack-quantized.ts"
 import { int4Modelopt, nvfp4ExpertsModelopt } from "./row-pairs-modelopt.ts"
 import {
   type FormatRow,
@@ -52,6 +54,9 @@ export const schemes: readonly Scheme[] = [
   fp4Bitsandbytes,
   gptq,
   awq,
+  packQuantized,
+  int8,
+  int8Bitsandbytes,
   fp8CompressedTensors,
   fp8Modelopt,
   fp8Fbgemm,

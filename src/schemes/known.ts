@@ -19,18 +19,16 @@ export interface KnownFormat {
   readonly partnerDtypes?: readonly Dtype[]
 }
 
-const SCALE_NAMES = [".weight_scale", ".weight_scale_inv", ".scale"]
+const SCALE_NAMES = [".weight_scale_inv", ".scale"]
 const OTHER_FORM = "use a GGUF, GPTQ, AWQ or unquantized form of the same model"
 
 export const KNOWN_FORMATS: readonly KnownFormat[] = [
   { title: "packed weights with zero points", anchor: ".weight_zero_point", partners: [".weight_packed"] },
   { title: "packed weights in activation order", anchor: ".weight_g_idx", partners: [".weight_packed"] },
-  { title: "this packed format of compressed-tensors", anchor: ".weight_packed", dtypes: ["U8"] },
-  { title: "integers packed by compressed-tensors", anchor: ".weight_packed" },
+  { title: "this packed format of compressed-tensors", anchor: ".weight_packed" },
   { title: "sparse weights (2:4)", anchor: ".compressed", partners: [".bitmask"], hint: OTHER_FORM },
   { title: "FP4", anchor: "", dtypes: ["F4"] },
   { title: "FP6", anchor: "", dtypes: ["F6_E2M3", "F6_E3M2"] },
-  { title: "bitsandbytes int8", anchor: ".weight", dtypes: ["I8"], partners: [".SCB"] },
   { title: "int8", anchor: ".weight", dtypes: ["I8"], partners: SCALE_NAMES },
   { title: "EETQ", anchor: ".weight", dtypes: ["I8"], partners: [".weight_scales"], hint: OTHER_FORM },
   { title: "BitNet", anchor: ".weight", dtypes: ["U8"], partners: [".weight_scale"] },

@@ -7,6 +7,7 @@ import { join } from "node:path"
 import type { BrokenInput } from "./broken.ts"
 import { brokenAffine } from "./broken-affine.ts"
 import { brokenBitsandbytes } from "./broken-bitsandbytes.ts"
+import { brokenIntegers } from "./broken-integers.ts"
 import { brokenScaled } from "./broken-scaled.ts"
 import { safetensorsBytes, tensor } from "./checkpoints.ts"
 
@@ -167,15 +168,7 @@ const W = (dtype: string, shape: readonly number[] = [64, 64]): Entry => ["m.q.w
 const part = (suffix: string, dtype: string, shape: readonly number[]): Entry => [`m.q${suffix}`, dtype, shape]
 
 const known: readonly BrokenInput[] = [
-  unsupported(
-    "pack-quantized",
-    /packed by compressed-tensors/,
-    part(".weight_packed", "I32", [64, 8]),
-    part(".weight_scale", "BF16", [64, 2]),
-    part(".weight_shape", "I64", [2]),
-  ),
-  unsupported("int8", /"m.q.weight": int8 is not supported/, W("I8"), part(".weight_scale", "BF16", [64, 1])),
-  unsupported("bitsandbytes int8", /bitsandbytes int8/, W("I8"), part(".SCB", "F32", [64])),
+  unsupported("int8", /"m.q.weight": int8 is not supported/, W("I8"), part(".weight_scale_inv", "BF16", [64, 1])),
   unsupported(
     "AWQ GEMV-fast",
     /AWQ in the layout of the gemv_fast kernel is not supported/,
@@ -243,6 +236,7 @@ export const brokenWeights: readonly BrokenInput[] = [
   ...brokenScaled(weights),
   ...brokenBitsandbytes(weights),
   ...brokenAffine(weights),
+  ...brokenIntegers(weights),
   ...names,
   ...known,
 ].map((input) => ({

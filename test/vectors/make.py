@@ -16,13 +16,14 @@ import affine  # noqa: E402
 import blockwise  # noqa: E402
 import casts  # noqa: E402
 import ggml  # noqa: E402
+import integers  # noqa: E402
 import mxfp4  # noqa: E402
 import nvfp4  # noqa: E402
 import row_pairs  # noqa: E402
 import scaled  # noqa: E402
 import vector  # noqa: E402
 
-MAKERS = (mxfp4, casts, ggml, scaled, nvfp4, row_pairs, blockwise, affine)
+MAKERS = (mxfp4, casts, ggml, scaled, nvfp4, row_pairs, blockwise, affine, integers)
 
 
 def make_all() -> list[str]:
