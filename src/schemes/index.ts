@@ -22,6 +22,7 @@ import { arrangeGptOss, isGptOssOriginal } from "./gpt-oss-original.ts"
 import { gptq } from "./gptq.ts"
 import { int8, int8Bitsandbytes } from "./int8.ts"
 import { isRuntimeTensor, knownFormat, loosePart, mayBeCodes } from "./known.ts"
+import { mlxAffine, mlxFloats } from "./mlx.ts"
 import { mxfp4CompressedTensors } from "./mxfp4-compressed-tensors.ts"
 import { mxfp4GptOss } from "./mxfp4-gpt-oss.ts"
 import { mxfp4Quark } from "./mxfp4-quark.ts"
@@ -57,6 +58,8 @@ export const schemes: readonly Scheme[] = [
   packQuantized,
   int8,
   int8Bitsandbytes,
+  mlxAffine,
+  ...mlxFloats,
   fp8CompressedTensors,
   fp8Modelopt,
   fp8Fbgemm,

@@ -35,7 +35,6 @@ export const KNOWN_FORMATS: readonly KnownFormat[] = [
   { title: "AWQ scales of the input (pre_quant_scale)", anchor: ".pre_quant_scale" },
   { title: "AWQ in the layout of the gemv_fast kernel", anchor: ".qweight", dtypes: ["I16"], hint: OTHER_FORM },
   { title: "this packing of GPTQ or AWQ", anchor: ".qweight" },
-  { title: "MLX", anchor: ".weight", dtypes: ["U32"], partners: [".scales"] },
   { title: "HQQ", anchor: ".W_q" },
   { title: "torchao", anchor: "._weight_qdata", hint: OTHER_FORM },
   { title: "Quanto", anchor: "._data", partners: ["._scale"], hint: OTHER_FORM },

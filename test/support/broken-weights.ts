@@ -8,6 +8,7 @@ import type { BrokenInput } from "./broken.ts"
 import { brokenAffine } from "./broken-affine.ts"
 import { brokenBitsandbytes } from "./broken-bitsandbytes.ts"
 import { brokenIntegers } from "./broken-integers.ts"
+import { brokenMlx } from "./broken-mlx.ts"
 import { brokenScaled } from "./broken-scaled.ts"
 import { safetensorsBytes, tensor } from "./checkpoints.ts"
 
@@ -182,14 +183,6 @@ const known: readonly BrokenInput[] = [
     part(".qweight", "I32", [64, 9]),
     part(".scales", "F16", [1, 64]),
   ),
-  unsupported(
-    "MLX affine",
-    /MLX is not supported/,
-    W("U32", [64, 8]),
-    part(".scales", "BF16", [64, 1]),
-    part(".biases", "BF16", [64, 1]),
-  ),
-  unsupported("MLX mxfp4", /MLX is not supported/, W("U32", [64, 8]), part(".scales", "U8", [64, 2])),
   unsupported("BitNet", /BitNet is not supported/, W("U8", [16, 64]), part(".weight_scale", "BF16", [1])),
   unsupported("HQQ", /HQQ is not supported/, part(".W_q", "U8", [32, 64]), part(".scale", "F16", [64, 1])),
   unsupported("EXL3", /EXL3 is not supported/, part(".trellis", "I16", [4, 4, 48])),
@@ -237,6 +230,7 @@ export const brokenWeights: readonly BrokenInput[] = [
   ...brokenBitsandbytes(weights),
   ...brokenAffine(weights),
   ...brokenIntegers(weights),
+  ...brokenMlx(weights),
   ...names,
   ...known,
 ].map((input) => ({
