@@ -35,6 +35,10 @@ pub const Status = enum(i32) {
     out_of_range = 12,
     /// A target is not whole although all work was done: a fault of the library, found before anybody reads the file.
     incomplete = 13,
+    /// The weight's codec, or this variety of it, has no products.
+    no_products = 14,
+    /// It has none in int8 arithmetic, which was asked for.
+    float_only = 15,
 };
 
 /// A format of stored values. The name is used for the file in codecs/, the vector file, CLI text and bench labels.
@@ -415,6 +419,10 @@ pub const MatrixInfo = extern struct {
     /// Workers that have rows of this matrix, and those of its team.
     worker_count: u32,
     thread_count: u32,
+    /// 1: int8 arithmetic can be chosen.
+    has_int8: u32,
+    /// Significant bits that decoded weights are rounded to where tiles keep their factors; 0: tiles stand for just these.
+    weight_bits: u32,
     reserved: u32 = 0,
     /// What the choice of `auto` measured; 0: nothing.
     float_ns: u64,

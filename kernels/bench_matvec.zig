@@ -15,7 +15,7 @@ const product_file = @import("matvec/product.zig");
 const quantize = @import("matvec/quantize.zig");
 const table = @import("table.zig");
 
-const dot = mxfp4.dot.coded;
+const dot = mxfp4.dot;
 const rounds = 9;
 const block_columns = 32;
 
@@ -118,7 +118,7 @@ fn fusedVector(data: *const Data) void {
     @setRuntimeSafety(false);
     const entries = comptime blk: {
         var entries: [16]u8 = undefined;
-        for (&entries, dot.values) |*entry, value| entry.* = @bitCast(value);
+        for (&entries, dot.codes.four) |*entry, value| entry.* = @bitCast(value);
         break :blk entries;
     };
     const length = 4 * integer.lane_count;

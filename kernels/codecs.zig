@@ -24,8 +24,14 @@
 //!
 //! and, where weights can be multiplied with as they are stored (matvec/dot.zig, matvec/pack.zig):
 //!
-//!     pub const dot: dots.Form = …;
-//!     pub fn spanCodes(…), blockScale(…), blockMinimum(…)
+//!     pub const dot_forms = [_]dots.Form{ … };
+//!     pub fn spanCodes(…), blockScale(…), and what else a form needs
+//!
+//!     /// Optional: which of the forms a matrix takes, null if none. Else it is the first.
+//!     pub fn dotForm(geometry: Geometry) ?u8
+//!
+//!     /// Optional: significant bits that `value` rounds a product to, where tiles keep its factors.
+//!     pub fn weightBits(geometry: Geometry) u32
 //!
 //! and, where dense weights can be rounded to it (table.PackValuesFn):
 //!
@@ -37,7 +43,6 @@ const blake3 = @import("core/blake3.zig");
 const float = @import("core/float.zig");
 const table = @import("table.zig");
 const geometry_file = @import("codecs/geometry.zig");
-const dense_product = @import("matvec/dense.zig");
 const dots = @import("matvec/dot.zig");
 const scalar_product = @import("matvec/scalar.zig");
 const stream = @import("core/stream.zig");
@@ -197,9 +202,9 @@ pub fn decoders(
 
 /// `functionsOf(codec)` for every codec, as a table's rows.
 pub fn matvecs(
-    comptime functionsOf: fn (comptime type) table.Matvec,
-) [table.codec_count]table.Matvec {
-    var rows: [table.codec_count]table.Matvec = @splat(.{});
+    comptime functionsOf: fn (comptime type) [dots.form_count_max]table.Matvec,
+) [table.codec_count][dots.form_count_max]table.Matvec {
+    var rows: [table.codec_count][dots.form_count_max]table.Matvec = @splat(@splat(.{}));
     for (@typeInfo(all).@"struct".decls) |declaration| {
         const tag = @field(abi.Codec, declaration.name);
         rows[@intFromEnum(tag)] = functionsOf(@field(all, declaration.name));
@@ -207,40 +212,51 @@ pub fn matvecs(
     return rows;
 }
 
-/// Bytes of a tile of so many spans of 32 columns.
-pub fn tileBytesOf(comptime codec: type) *const fn (span_count: u64) u64 {
-    return switch (codec.dot) {
-        .coded => |dot| dots.Layout(dot).tileBytes,
-        .dense => |element| &struct {
-            fn tileBytes(span_count: u64) u64 {
-                return dense_product.tileBytes(element, span_count);
-            }
-        }.tileBytes,
-    };
+/// Which of a codec's forms a matrix of this geometry takes; null: it has no products.
+pub fn dotForm(codec: abi.Codec, geometry: Geometry) ?u8 {
+    switch (codec) {
+        .copy => return null,
+        inline else => |tag| {
+            const file = @field(all, @tagName(tag));
+            if (@hasDecl(file, "dotForm")) return file.dotForm(geometry);
+            return if (dots.formsOf(file).len > 0) 0 else null;
+        },
+    }
 }
 
-pub fn tileBytes(codec: abi.Codec, span_count: u64) u64 {
-    return switch (codec) {
+/// Significant bits of the values that tiles stand for more exactly; 0: tiles hold the values.
+pub fn weightBits(codec: abi.Codec, geometry: Geometry) u32 {
+    switch (codec) {
         .copy => unreachable, // has no products
-        inline else => |tag| if (@hasDecl(@field(all, @tagName(tag)), "dot"))
-            tileBytesOf(@field(all, @tagName(tag)))(span_count)
-        else
-            unreachable,
-    };
+        inline else => |tag| {
+            const file = @field(all, @tagName(tag));
+            return if (@hasDecl(file, "weightBits")) file.weightBits(geometry) else 0;
+        },
+    }
+}
+
+/// Bytes of a tile of so many spans of 32 columns.
+pub fn tileBytes(codec: abi.Codec, form: u8, span_count: u64) u64 {
+    switch (codec) {
+        .copy => unreachable, // has no products
+        inline else => |tag| {
+            inline for (comptime dots.formsOf(@field(all, @tagName(tag))), 0..) |one, i|
+                if (form == i) return dots.tileBytes(one, span_count);
+            unreachable;
+        },
+    }
 }
 
 /// Sums that a span of 32 columns has of its own.
-pub fn spanBlocks(codec: abi.Codec) u64 {
-    return switch (codec) {
+pub fn spanBlocks(codec: abi.Codec, form: u8) u64 {
+    switch (codec) {
         .copy => unreachable, // has no products
-        inline else => |tag| if (@hasDecl(@field(all, @tagName(tag)), "dot"))
-            switch (@field(all, @tagName(tag)).dot) {
-                .coded => |dot| dots.Layout(dot).span_blocks,
-                .dense => 1,
-            }
-        else
-            unreachable,
-    };
+        inline else => |tag| {
+            inline for (comptime dots.formsOf(@field(all, @tagName(tag))), 0..) |one, i|
+                if (form == i) return dots.spanBlocks(one);
+            unreachable;
+        },
+    }
 }
 
 /// Reading and copying, by abi.Stream.

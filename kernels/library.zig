@@ -45,6 +45,8 @@ const CallError = error{
     MemoryLimit,
     ThreadFailed,
     OutOfRange,
+    NoProducts,
+    FloatOnly,
 };
 
 fn statusOf(result: CallError!void) abi.Status {
@@ -57,6 +59,8 @@ fn statusOf(result: CallError!void) abi.Status {
         error.MemoryLimit => .memory_limit,
         error.ThreadFailed => .io,
         error.OutOfRange => .out_of_range,
+        error.NoProducts => .no_products,
+        error.FloatOnly => .float_only,
     };
     return .ok;
 }

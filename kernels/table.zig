@@ -3,7 +3,8 @@
 const std = @import("std");
 const abi = @import("abi.zig");
 const blake3 = @import("core/blake3.zig");
-const tile_rows = @import("matvec/dot.zig").tile_rows;
+const dots = @import("matvec/dot.zig");
+const tile_rows = dots.tile_rows;
 
 pub const codec_count = @typeInfo(abi.Codec).@"enum".fields.len;
 /// f32, f16, bf16.
@@ -165,7 +166,7 @@ pub const PackValuesFn = *const fn (
     tile: [*]align(64) u8,
 ) callconv(.c) void;
 
-/// How a codec's weights are multiplied; null where they cannot be.
+/// How weights in one form of a codec are multiplied; null where they cannot be.
 pub const Matvec = extern struct {
     pack: ?PackFn = null,
     pack_values: ?PackValuesFn = null,
@@ -202,8 +203,8 @@ pub const Table = extern struct {
     decode: [codec_count][target_count]DecodeFn,
     transpose16: TransposeFn,
     transpose32: TransposeFn,
-    /// [codec]
-    matvec: [codec_count]Matvec,
+    /// [codec][form of its weights]
+    matvec: [codec_count][dots.form_count_max]Matvec,
     /// [abi.Stream]
     stream: [@typeInfo(abi.Stream).@"enum".fields.len]StreamFn,
     hashing: Hashing,

@@ -38,7 +38,12 @@ pub fn Codec(comptime source: Target) type {
         };
 
         /// For products.
-        pub const dot: dots.Form = .{ .dense = source };
+        pub const dot_forms = [_]dots.Form{.{ .dense = source }};
+
+        /// Tiles hold what is stored.
+        pub fn dotForm(geometry: Geometry) ?u8 {
+            return if (geometry.parametersEnd(0)) 0 else null;
+        }
 
         pub fn value(tile: *const Tile, row: u64, column: u64) f32 {
             const bytes = tile.line(0, row)[column * @sizeOf(Stored) ..][0..@sizeOf(Stored)];

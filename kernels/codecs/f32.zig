@@ -5,4 +5,5 @@ pub const check = codec.check;
 pub const samples = codec.samples;
 pub const value = codec.value;
 pub const decode = codec.decode;
-pub const dot = codec.dot;
+pub const dot_forms = codec.dot_forms;
+pub const dotForm = codec.dotForm;

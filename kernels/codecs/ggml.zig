@@ -95,8 +95,18 @@ pub fn Codec(comptime Format: type) type {
             };
         }
 
+        /// The block that has this column.
+        pub inline fn blockAt(tile: *const Tile, row: u64, column: u64) *const [block_bytes]u8 {
+            return tile.line(0, row)[column / block_columns * block_bytes ..][0..block_bytes];
+        }
+
+        /// The tensor's own scale: a factor of every row.
+        pub fn rowFactor(tile: *const Tile, _: u64) f32 {
+            return tensorScale(tile) orelse 1;
+        }
+
         pub fn value(tile: *const Tile, row: u64, column: u64) f32 {
-            const block = tile.line(0, row) + column / block_columns * block_bytes;
+            const block = blockAt(tile, row, column);
             const plain = Format.value(block, column % block_columns);
             return if (tensorScale(tile)) |scale| float.product(plain, scale) else plain;
         }
@@ -108,7 +118,7 @@ pub fn Codec(comptime Format: type) type {
             for (0..tile.row_count) |row| {
                 var column = tile.column_begin;
                 while (column < tile.column_begin + tile.column_count) : (column += block_columns) {
-                    const block = tile.line(0, row) + column / block_columns * block_bytes;
+                    const block = blockAt(tile, row, column);
                     // What a finite f16 gives is finite in f32.
                     if (!Format.isOrdinary(.f32, block)) return 0;
                 }
@@ -224,6 +234,11 @@ pub inline fn isModerate(
         },
     };
     return std.mem.readInt(u16, scale[0..2], .little) & 0x7fff <= limit;
+}
+
+/// The bits of the f16 at the beginning of a block, as products take scales.
+pub inline fn halfBits(block: []const u8) u32 {
+    return std.mem.readInt(u16, block[0..2], .little);
 }
 
 pub const product = float.product;

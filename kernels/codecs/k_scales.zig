@@ -7,13 +7,23 @@ const ggml = @import("ggml.zig");
 
 const packed_at = 4;
 
+/// The integer scale of group `j`.
+pub fn scaleOf(block: [*]const u8, j: usize) u8 {
+    const bytes = block + packed_at;
+    return if (j < 4) bytes[j] & 63 else bytes[j + 4] & 15 | bytes[j - 4] >> 6 << 4;
+}
+
+/// Its integer minimum.
+pub fn minimumOf(block: [*]const u8, j: usize) u8 {
+    const bytes = block + packed_at;
+    return if (j < 4) bytes[j + 4] & 63 else bytes[j + 4] >> 4 | bytes[j] >> 6 << 4;
+}
+
 /// (d · scale) · code - dmin · minimum of group `j`, scalar.
 pub fn value(block: [*]const u8, j: usize, code: f32) f32 {
-    const bytes = block + packed_at;
-    const scale = if (j < 4) bytes[j] & 63 else bytes[j + 4] & 15 | bytes[j - 4] >> 6 << 4;
-    const minimum = if (j < 4) bytes[j + 4] & 63 else bytes[j + 4] >> 4 | bytes[j] >> 6 << 4;
-    const low = ggml.product(ggml.half(block + 2), @floatFromInt(minimum));
-    return ggml.multiplyAdd(ggml.product(ggml.half(block), @floatFromInt(scale)), code, -low);
+    const low = ggml.product(ggml.half(block + 2), @floatFromInt(minimumOf(block, j)));
+    const scale = ggml.product(ggml.half(block), @floatFromInt(scaleOf(block, j)));
+    return ggml.multiplyAdd(scale, code, -low);
 }
 
 /// The same for all eight groups of an ordinary block.

@@ -218,29 +218,25 @@ inline fn countNonFinite(
 }
 
 /// For products: twice the value of every code is an integer, and the bytes are a tile's as they are.
-pub const dot: dots.Form = .{ .coded = .{
-    .bits = .four,
-    .values = doubled: {
-        var values: [16]i8 = undefined;
-        for (&values, float.e2m1) |*integer, e2m1| integer.* = @intFromFloat(2 * e2m1);
-        break :doubled values;
-    },
+pub const dot: dots.Dot = .{
+    .codes = .{ .four = dots.doubled_e2m1 },
     .unit = 0.5,
     .block_columns = block_columns,
     .scale = .e8m0,
     .order = dots.neighbour_order,
-} };
+};
+pub const dot_forms = [_]dots.Form{.{ .coded = dot }};
 
 /// The stored bytes of a block; columns that are not there are zeros.
-pub fn spanCodes(tile: *const Tile, row: u64, span: u64, codes: *[block_bytes]u8) void {
-    loadBlock(tile, row, span, codes);
+pub fn spanCodes(tile: *const Tile, row: u64, column: u64, codes: *[block_bytes]u8) void {
+    const block = column / block_columns;
+    loadBlock(tile, row, block, codes);
     // The smallest codes become the next ones as their scale is halved.
-    if (isLastAndFinite(tile, row, span, codes)) {
-        for (codes) |*byte| byte.* = (byte.* & 0x11) << 1 | byte.* & 0x88;
-    }
+    if (isLastAndFinite(tile, row, block, codes)) doubleSmall(codes);
 }
 
-pub fn blockScale(tile: *const Tile, row: u64, block: u64) u32 {
+pub fn blockScale(tile: *const Tile, row: u64, column: u64) u32 {
+    const block = column / block_columns;
     var codes: [block_bytes]u8 = undefined;
     const scale = tile.line(1, row)[block];
     if (scale != 255) return scale;
@@ -264,9 +260,18 @@ fn loadBlock(tile: *const Tile, row: u64, block: u64, codes: *[block_bytes]u8) v
 /// Whether the scale of a block is 2^128 and all its values are finite all the same. A product
 /// knows 255 as infinite.
 fn isLastAndFinite(tile: *const Tile, row: u64, block: u64, codes: *const [block_bytes]u8) bool {
-    if (tile.line(1, row)[block] != 255 or lastScale(tile) != .power) return false;
+    return tile.line(1, row)[block] == 255 and lastScale(tile) == .power and areSmall(codes);
+}
+
+/// Whether all codes are 0 or ±0.5.
+pub fn areSmall(codes: *const [block_bytes]u8) bool {
     for (codes) |byte| if (byte & 0x66 != 0) return false;
     return true;
+}
+
+/// Makes ±1 of ±0.5.
+pub fn doubleSmall(codes: *[block_bytes]u8) void {
+    for (codes) |*byte| byte.* = (byte.* & 0x11) << 1 | byte.* & 0x88;
 }
 
 pub const packValues = @import("../matvec/requantize.zig").packValues;

@@ -9,6 +9,9 @@
 //! zero for codes 0 and 8, ±2^127 for 1 and 9, and infinity above.
 const vector = @import("../core/vector.zig");
 const ggml = @import("ggml.zig");
+const dots = @import("../matvec/dot.zig");
+const mxfp4 = @import("mxfp4.zig");
+const Tile = @import("../table.zig").Tile;
 
 const codec = ggml.Codec(struct {
     pub const block_columns = 32;
@@ -49,3 +52,28 @@ pub const scaleFault = codec.scaleFault;
 
 /// Twice the values of E2M1, without a negative zero. Of NVFP4 too.
 pub const doubled = [16]i8{ 0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12 };
+
+/// For products: the bytes of the codes are a tile's as they are.
+pub const dot_forms = [_]dots.Form{.{ .coded = .{
+    .codes = .{ .four = doubled },
+    .unit = 0.5,
+    .block_columns = 32,
+    .scale = .e8m0,
+    .order = dots.halves_order,
+} }};
+
+pub fn spanCodes(tile: *const Tile, row: u64, column: u64, codes: *[16]u8) void {
+    const block = codec.blockAt(tile, row, column);
+    codes.* = block[1..].*;
+    if (isLastAndFinite(block)) mxfp4.doubleSmall(codes);
+}
+
+pub fn blockScale(tile: *const Tile, row: u64, column: u64) u32 {
+    const block = codec.blockAt(tile, row, column);
+    return if (isLastAndFinite(block)) 254 else block[0];
+}
+
+/// Whether the scale is 2^128, which a product takes for infinite, and all values are finite.
+fn isLastAndFinite(block: *const [17]u8) bool {
+    return block[0] == 255 and mxfp4.areSmall(block[1..]);
+}

@@ -20,6 +20,7 @@ const scale_file = @import("scale.zig");
 const table = @import("../table.zig");
 const vector = @import("../core/vector.zig");
 const geometry_file = @import("geometry.zig");
+const dots = @import("../matvec/dot.zig");
 const Dtype = scale_file.Dtype;
 const Geometry = geometry_file.Geometry;
 const Sample = geometry_file.Sample;
@@ -360,4 +361,42 @@ inline fn lookup(entries: @Vector(8, u16), codes: Codes) Codes {
     const places = low | low << @splat(8) | @as(Codes, @splat(0x0800));
     const bytes_of_places: @Vector(2 * group_columns, u8) = @bitCast(places);
     return @bitCast(vector.lookupBytes(split, bytes_of_places));
+}
+
+/// For products: the bytes are a tile's as they are; what is one for the whole matrix is each row's.
+pub const dot_forms = [_]dots.Form{.{ .coded = .{
+    .codes = .{ .four = dots.doubled_e2m1 },
+    .unit = 0.5,
+    .block_columns = group_columns,
+    .scale = .e4m3,
+    .has_row_factor = true,
+    .order = dots.neighbour_order,
+} }};
+
+/// Scales of columns have no place in a tile.
+pub fn dotForm(geometry: Geometry) ?u8 {
+    return if (geometry.parameters[2] == 0) 0 else null;
+}
+
+pub fn spanCodes(tile: *const Tile, row: u64, column: u64, codes: *[16]u8) void {
+    const stored = tile.line(0, row) + column / 2;
+    const size = @min(codes.len, (tile.columns - column + 1) / 2);
+    @memcpy(codes[0..size], stored[0..size]);
+    @memset(codes[size..], 0);
+}
+
+pub fn blockScale(tile: *const Tile, row: u64, column: u64) u32 {
+    return tile.line(1, row)[column / group_columns];
+}
+
+/// The inverse of a scale so large, or small, that it would lose bits counts as no number.
+pub fn rowFactor(tile: *const Tile, _: u64) f32 {
+    switch (wholeOf(tile)) {
+        .none => return 1,
+        .multiply => return wholeScale(tile),
+        .divide => {
+            const inverse = 1 / wholeScale(tile);
+            return if (std.math.isNormal(inverse)) inverse else float.nan;
+        },
+    }
 }

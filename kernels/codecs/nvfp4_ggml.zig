@@ -11,6 +11,8 @@ const std = @import("std");
 const vector = @import("../core/vector.zig");
 const doubled = @import("mxfp4_ggml.zig").doubled;
 const ggml = @import("ggml.zig");
+const dots = @import("../matvec/dot.zig");
+const Tile = @import("../table.zig").Tile;
 
 const codec = ggml.Codec(struct {
     pub const block_columns = 64;
@@ -62,3 +64,36 @@ const half_scales = blk: {
     }
     break :blk table;
 };
+
+/// For products: the bytes of the codes are a tile's as they are, the tensor's scale is each row's.
+pub const dot_forms = [_]dots.Form{.{ .coded = .{
+    .codes = .{ .four = doubled },
+    .unit = 0.5,
+    .block_columns = 16,
+    .scale = .e4m3,
+    .has_row_factor = true,
+    .order = order,
+} }};
+
+/// Eight bytes after each other have the columns of a block, first the low nibbles.
+const order = blk: {
+    var columns: [dots.span_columns]u8 = undefined;
+    for (0..4) |group| for (0..4) |byte| {
+        const column = group / 2 * 16 + group % 2 * 4 + byte;
+        columns[8 * group + byte] = column;
+        columns[8 * group + 4 + byte] = column + 8;
+    };
+    break :blk columns;
+};
+
+pub const rowFactor = codec.rowFactor;
+
+pub fn spanCodes(tile: *const Tile, row: u64, column: u64, codes: *[16]u8) void {
+    codes.* = codec.blockAt(tile, row, column)[4 + column % 64 / 2 ..][0..16].*;
+}
+
+/// The byte 0xff, which ggml takes for 480 and no writer makes, is NaN here.
+pub fn blockScale(tile: *const Tile, row: u64, column: u64) u32 {
+    const byte = codec.blockAt(tile, row, column)[column % 64 / 16];
+    return if (byte == 0x7f) 0 else byte & 0x7f;
+}

@@ -5,9 +5,12 @@
 //!
 //! Bytes 32p … 32p + 31 of the codes: low nibbles are columns 64p … 64p + 31, high ones the 32
 //! after them. (d · scale) · code - dmin · minimum
+const std = @import("std");
 const ggml = @import("ggml.zig");
 const vector = @import("../core/vector.zig");
 const k_scales = @import("k_scales.zig");
+const dots = @import("../matvec/dot.zig");
+const Tile = @import("../table.zig").Tile;
 
 const codec = ggml.Codec(struct {
     pub const block_columns = 256;
@@ -41,3 +44,32 @@ pub const samples = codec.samples;
 pub const value = codec.value;
 pub const decode = codec.decode;
 pub const scaleFault = codec.scaleFault;
+
+/// For products: both f16 and all integers stay what they are.
+pub const dot_forms = [_]dots.Form{.{ .coded = .{
+    .codes = .{ .four = std.simd.iota(i8, 16) },
+    .block_columns = 32,
+    .scale = .uint8,
+    .has_minimum = true,
+    .order = dots.halves_order,
+} }};
+
+pub fn spanCodes(tile: *const Tile, row: u64, column: u64, codes: *[16]u8) void {
+    const block = codec.blockAt(tile, row, column);
+    const bytes: @Vector(32, u8) = block[16 + column % 256 / 64 * 32 ..][0..32].*;
+    const nibbles: [32]u8 = if (column % 64 < 32) ggml.lowNibbles(bytes) else ggml.highNibbles(bytes);
+    for (codes, nibbles[0..16], nibbles[16..]) |*byte, low, high| byte.* = low | high << 4;
+}
+
+pub fn blockScale(tile: *const Tile, row: u64, column: u64) u32 {
+    return k_scales.scaleOf(codec.blockAt(tile, row, column), column % 256 / 32);
+}
+
+pub fn blockMinimum(tile: *const Tile, row: u64, column: u64) u32 {
+    return k_scales.minimumOf(codec.blockAt(tile, row, column), column % 256 / 32);
+}
+
+/// d and dmin, as they stand.
+pub fn segmentFactors(tile: *const Tile, row: u64, column: u64) u32 {
+    return std.mem.readInt(u32, codec.blockAt(tile, row, column)[0..4], .little);
+}

@@ -24,6 +24,7 @@ const table = @import("../table.zig");
 const vector = @import("../core/vector.zig");
 const row_file = @import("scaled_row.zig");
 const samples_file = @import("scaled_samples.zig");
+const dots = @import("../matvec/dot.zig");
 const Blocks = row_file.Blocks;
 const Dtype = scale_file.Dtype;
 const Format = minifloat.Format;
@@ -113,6 +114,63 @@ pub fn Codec(comptime format: Format) type {
         pub fn scaleFault(tile: *const Tile) ?u32 {
             const dtype = Dtype.of(tile.parameters[0]) orelse return null;
             return if (scale_file.anyNotFinite(tile, 1, dtype, tile.parameters[1])) 1 else null;
+        }
+
+        /// For products, of codes of eight bits: scales as f32, each as often as its width asks.
+        pub const dot_forms = [_]dots.Form{ dotOf(128), dotOf(32) };
+
+        fn dotOf(block_columns: u16) dots.Form {
+            return .{ .coded = .{
+                .codes = .{ .eight_floats = format },
+                .block_columns = block_columns,
+                .scale = .f32,
+                .has_row_factor = true,
+                .order = dots.column_order,
+            } };
+        }
+
+        pub fn dotForm(geometry: Geometry) ?u8 {
+            const width = geometry.parameters[1];
+            if (geometry.parameters[0] == 0 or width == 0 or width >= geometry.columns) return 0;
+            if (width % 128 == 0) return 0;
+            return if (width % 32 == 0) 1 else null;
+        }
+
+        /// Codes that are no numbers become 0; the factor of their row says so.
+        pub fn spanCodes(tile: *const Tile, row: u64, column: u64, codes: *[32]u8) void {
+            codes.* = @splat(0);
+            const count = @min(codes.len, tile.columns - column);
+            for (codes[0..count], tile.line(0, row)[column..]) |*code, stored| {
+                if (is_number[stored]) code.* = stored;
+            }
+        }
+
+        pub fn blockScale(tile: *const Tile, row: u64, column: u64) u32 {
+            const dtype = Dtype.of(tile.parameters[0]) orelse return @bitCast(@as(f32, 1));
+            const width = tile.parameters[1];
+            const index = if (width == 0) 0 else column / width;
+            return @bitCast(dtype.read(tile.line(1, row), index));
+        }
+
+        pub fn rowFactor(tile: *const Tile, row: u64) f32 {
+            var all_numbers = true;
+            for (tile.line(0, row)[0..tile.columns]) |code| all_numbers = all_numbers and is_number[code];
+            return if (all_numbers) 1 else float.nan;
+        }
+
+        const is_number: [256]bool = blk: {
+            @setEvalBranchQuota(100_000);
+            var numbers: [256]bool = @splat(false);
+            for (minifloat.values(format), 0..) |number, code| numbers[code] = std.math.isFinite(number);
+            break :blk numbers;
+        };
+
+        pub fn weightBits(geometry: Geometry) u32 {
+            return switch (@as(Rounding, @enumFromInt(geometry.parameters[2]))) {
+                .none => 0,
+                .f16 => 11,
+                .bf16 => 8,
+            };
         }
 
         /// A row in which all columns of a step have the same scale.

@@ -64,6 +64,10 @@ pub const Format = enum {
         return 1 + format.layout().exponent_bits + format.layout().significand_bits;
     }
 
+    pub fn exponentBits(comptime format: Format) comptime_int {
+        return format.layout().exponent_bits;
+    }
+
     fn signBit(comptime format: Format) u8 {
         return 1 << (format.bits() - 1);
     }

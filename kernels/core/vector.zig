@@ -44,6 +44,8 @@ pub const register_bytes = switch (isa) {
 extern fn @"llvm.x86.ssse3.pshuf.b.128"(@Vector(16, u8), @Vector(16, u8)) @Vector(16, u8);
 extern fn @"llvm.x86.avx2.pshuf.b"(@Vector(32, u8), @Vector(32, u8)) @Vector(32, u8);
 extern fn @"llvm.x86.avx512.pshuf.b.512"(@Vector(64, u8), @Vector(64, u8)) @Vector(64, u8);
+extern fn @"llvm.x86.avx2.permps"(@Vector(8, f32), @Vector(8, i32)) @Vector(8, f32);
+extern fn @"llvm.x86.avx512.permvar.sf.512"(@Vector(16, f32), @Vector(16, i32)) @Vector(16, f32);
 extern fn @"llvm.x86.avx512.permvar.hi.512"(@Vector(32, u16), @Vector(32, u16)) @Vector(32, u16);
 extern fn @"llvm.x86.avx512.permvar.qi.512"(@Vector(64, u8), @Vector(64, u8)) @Vector(64, u8);
 extern fn @"llvm.x86.avx512.pmultishift.qb.512"(@Vector(64, u8), @Vector(64, u8)) @Vector(64, u8);
@@ -230,6 +232,29 @@ pub const NibbleTable = extern struct {
         return entries;
     }
 };
+
+/// The entry of each lane's index; indices are below 16.
+pub inline fn lookupFloats(
+    entries: *const [16]f32,
+    indices: anytype,
+) @Vector(@typeInfo(@TypeOf(indices)).vector.len, f32) {
+    const n = @typeInfo(@TypeOf(indices)).vector.len;
+    const Order = @Vector(n, i32);
+    if (n == 16 and hasX86(.avx512f)) {
+        return @"llvm.x86.avx512.permvar.sf.512"(entries.*, @as(Order, @bitCast(indices)));
+    }
+    if (n == 8 and hasX86(.avx2)) {
+        // A permutation looks at three bits.
+        const order: Order = @bitCast(indices);
+        const low = @"llvm.x86.avx2.permps"(entries[0..8].*, order);
+        const high = @"llvm.x86.avx2.permps"(entries[8..16].*, order);
+        return @select(f32, indices < @as(@TypeOf(indices), @splat(8)), low, high);
+    }
+    const list: [n]u32 = indices;
+    var found: [n]f32 = undefined;
+    inline for (&found, list) |*one, index| one.* = entries[index];
+    return found;
+}
 
 /// The entry of each of 16, 32 or, at the AVX-512 levels, 64 codes; codes are below 16.
 pub inline fn lookupBytes(table: @Vector(16, u8), codes: anytype) @TypeOf(codes) {

@@ -1,22 +1,29 @@
-//! How the weights of a codec stand in a tile and what they mean: the `dot` declaration of a
-//! codec's file. From it, when they are compiled, pack.zig lays tiles out and the kernels are made.
+//! How the weights of a codec stand in a tile and what they mean: the `dot_forms` of a codec's file.
+//! From them, when they are compiled, pack.zig lays tiles out and the kernels are made.
 //!
 //! A **tile** is 16 rows × all columns, so that a 32-bit lane of a register is one row, activations
-//! are broadcast, and no sum crosses lanes. It is a run of **segments**:
+//! are broadcast, and no sum crosses lanes. It may begin with a factor of each row, 16 × f32, and is
+//! a run of **segments**:
 //!
-//!     scales  16 × u32: the scales of the segment's blocks, row by row, the first in the low bits
-//!     minima  16 × u32: likewise, where weights have them
+//!     factors 16 × u32: f16 that multiply the segment's scales (low half) and minima (high half),
+//!             where these are integers
+//!     scales  16 × u32, or some of these: the scales of the segment's blocks, row by row, the first
+//!             in the low bits
+//!     minima  likewise, where weights have them
 //!     codes   span by span (32 columns), for each group of positions 16 rows × 4 bytes:
 //!               4 bits: the low nibble of byte j of group g is position 8g + j, the high one 8g + 4 + j
 //!               8 bits: byte j of group g is position 4g + j
 //!
 //! Position p of a span is its column order[p]: the activations are permuted once a call, the
-//! weights never. With scales of s bytes a segment has 4 / s blocks; the last segment of a tile
-//! holds just the spans that are left. Every part is a multiple of a cache line.
+//! weights never. With scales of s bytes a segment has 4 / s blocks, or those of 256 columns where
+//! scales are integers; the last segment of a tile holds just the spans that are left. Every part is
+//! a multiple of a cache line.
 const std = @import("std");
 const assert = std.debug.assert;
 const float = @import("../core/float.zig");
 const integer = @import("../core/integer.zig");
+const minifloat = @import("../core/minifloat.zig");
+const dense = @import("dense.zig");
 
 /// Rows of a tile: one AVX-512 register, two of AVX2, four of SSE or NEON. Every level shares the
 /// layout.
@@ -35,67 +42,127 @@ pub const Scale = enum {
     f16,
     bf16,
     f32,
+    /// Integers under an f16 factor of the segment.
+    uint8,
+    int8,
 
     pub fn bytes(scale: Scale) comptime_int {
         return switch (scale) {
-            .e8m0, .e4m3 => 1,
+            .e8m0, .e4m3, .uint8, .int8 => 1,
             .f16, .bf16 => 2,
             .f32 => 4,
         };
     }
+
+    pub fn hasFactor(scale: Scale) bool {
+        return scale == .uint8 or scale == .int8;
+    }
+};
+
+/// Columns under one f16 factor: a block of ggml's K types.
+pub const factor_columns = 256;
+
+/// What a code stands for.
+pub const Codes = union(enum) {
+    /// Nibbles, each an entry of a table.
+    four: [16]i8,
+    /// Nibbles of which float arithmetic knows better than the nearest integers.
+    four_floats: struct { integers: [16]i8, floats: [16]f32 },
+    /// Signed bytes.
+    eight,
+    /// Small floats of one byte, whose codes are all numbers. They have no int8 arithmetic.
+    eight_floats: minifloat.Format,
 };
 
 pub const Dot = struct {
-    bits: enum(u8) { four = 4, eight = 8 },
-    /// 4 bits: the integer that each code stands for. 8 bits: the codes are the integers.
-    values: [16]i8 = @splat(0),
-    /// The real weight is integer · scale · unit, less the block's minimum if there is one.
+    codes: Codes,
+    /// The real weight is the code's number · scale · unit, less the block's minimum if there is one.
     unit: f32 = 1,
     /// Columns that share a scale: 16, or a multiple of 32.
     block_columns: u16,
     scale: Scale,
     has_minimum: bool = false,
+    /// Each row has an f32 factor besides.
+    has_row_factor: bool = false,
     /// Column within a span of each position.
     order: [span_columns]u8,
 };
 
-/// The `dot` declaration of a codec.
+/// How weights of a codec can be multiplied.
 pub const Form = union(enum) { coded: Dot, dense: float.Target };
+/// Forms of a codec, at the most.
+pub const form_count_max = 2;
+
+/// The forms of a codec: those of its file, or none.
+pub fn formsOf(comptime codec: type) []const Form {
+    return if (@hasDecl(codec, "dot_forms")) &codec.dot_forms else &.{};
+}
+
+/// Bytes of a tile of so many spans of 32 columns.
+pub fn tileBytes(comptime form: Form, span_count: u64) u64 {
+    return switch (form) {
+        .coded => |dot| Layout(dot).tileBytes(span_count),
+        .dense => |element| dense.tileBytes(element, span_count),
+    };
+}
+
+/// Sums that a span has of its own.
+pub fn spanBlocks(comptime form: Form) u64 {
+    return switch (form) {
+        .coded => |dot| Layout(dot).span_blocks,
+        .dense => 1,
+    };
+}
 
 /// What follows from a Dot.
 pub fn Layout(comptime dot: Dot) type {
     return struct {
-        /// The integers of its weights.
-        pub const range: integer.Range = switch (dot.bits) {
-            .four => .{
-                .lowest = std.mem.min(i8, &dot.values),
-                .highest = std.mem.max(i8, &dot.values),
-            },
-            .eight => .{ .lowest = -128, .highest = 127 },
+        /// The integer of each nibble.
+        pub const integers: [16]i8 = switch (dot.codes) {
+            .four => |all| all,
+            .four_floats => |both| both.integers,
+            .eight, .eight_floats => @splat(0),
         };
-        pub const segment_columns = dot.block_columns * 4 / dot.scale.bytes();
+        pub const has_nibbles = dot.codes == .four or dot.codes == .four_floats;
+        pub const has_integers = dot.codes != .eight_floats;
+        /// The integers of its weights.
+        pub const range: integer.Range = if (has_nibbles) .{
+            .lowest = std.mem.min(i8, &integers),
+            .highest = std.mem.max(i8, &integers),
+        } else .{ .lowest = -128, .highest = 127 };
+        pub const segment_columns = if (dot.scale.hasFactor())
+            factor_columns
+        else
+            dot.block_columns * 4 / dot.scale.bytes();
         pub const segment_spans = @divExact(segment_columns, span_columns);
         /// Sums of a span that have scales of their own.
         pub const span_blocks = if (dot.block_columns < span_columns) 2 else 1;
         /// Spans that share a scale, where they do.
         pub const block_spans = @max(1, dot.block_columns / span_columns);
         /// Bytes of one row in one span.
-        pub const span_row_bytes = span_columns * @as(comptime_int, @intFromEnum(dot.bits)) / 8;
+        pub const span_row_bytes = if (has_nibbles) span_columns / 2 else span_columns;
         pub const span_bytes = tile_rows * span_row_bytes;
         /// Groups of positions of one span.
         pub const span_groups = span_row_bytes / 4;
+        /// Bytes of the scales of a segment, or of its minima.
+        pub const scale_bytes = tile_rows * segment_columns / dot.block_columns * dot.scale.bytes();
+        pub const scales_at = if (dot.scale.hasFactor()) word_bytes else 0;
+        pub const minima_at = scales_at + scale_bytes;
         /// Bytes before a segment's codes.
-        pub const head_bytes = word_bytes * if (dot.has_minimum) 2 else 1;
+        pub const head_bytes = minima_at + if (dot.has_minimum) scale_bytes else 0;
+        /// Bytes before a tile's first segment.
+        pub const tile_head_bytes = if (dot.has_row_factor) word_bytes else 0;
         pub const segment_bytes = head_bytes + segment_spans * span_bytes;
 
         /// Bytes of a tile of `span_count` spans.
         pub fn tileBytes(span_count: u64) u64 {
             const segment_count = (span_count + segment_spans - 1) / segment_spans;
-            return segment_count * head_bytes + span_count * span_bytes;
+            return tile_head_bytes + segment_count * head_bytes + span_count * span_bytes;
         }
 
         comptime {
             assert(dot.block_columns == 16 or dot.block_columns % span_columns == 0);
+            assert(scale_bytes % word_bytes == 0);
             var seen: [span_columns]bool = @splat(false);
             for (dot.order, 0..) |column, position| {
                 assert(!seen[column]);
@@ -107,6 +174,16 @@ pub fn Layout(comptime dot: Dot) type {
     };
 }
 
+/// Codes around 8.
+pub const centered_nibbles: [16]i8 = std.simd.iota(i8, 16) - @as(@Vector(16, i8), @splat(8));
+
+/// Twice the values of E2M1, whose unit is a half. There is no negative zero.
+pub const doubled_e2m1: [16]i8 = blk: {
+    var values: [16]i8 = undefined;
+    for (&values, float.e2m1) |*value, e2m1| value.* = @intFromFloat(2 * e2m1);
+    break :blk values;
+};
+
 /// Positions of nibbles whose bytes hold neighbouring columns, the even one in the low nibble: the
 /// bytes of a row need no rearranging.
 pub const neighbour_order: [span_columns]u8 = blk: {
@@ -114,6 +191,17 @@ pub const neighbour_order: [span_columns]u8 = blk: {
     for (0..4) |group| for (0..4) |byte| {
         order[8 * group + byte] = 8 * group + 2 * byte;
         order[8 * group + 4 + byte] = 8 * group + 2 * byte + 1;
+    };
+    break :blk order;
+};
+
+/// Positions of nibbles whose bytes hold a column in the low nibble and the one 16 after it in the
+/// high one.
+pub const halves_order: [span_columns]u8 = blk: {
+    var order: [span_columns]u8 = undefined;
+    for (0..4) |group| for (0..4) |byte| {
+        order[8 * group + byte] = 4 * group + byte;
+        order[8 * group + 4 + byte] = 16 + 4 * group + byte;
     };
     break :blk order;
 };

@@ -4,7 +4,9 @@
 const std = @import("std");
 const integer = @import("../core/integer.zig");
 const math = @import("../core/math.zig");
+const minifloat = @import("../core/minifloat.zig");
 const table = @import("../table.zig");
+const vector = @import("../core/vector.zig");
 const dots = @import("dot.zig");
 const int8 = @import("int8.zig");
 const scales_file = @import("scale.zig");
@@ -30,7 +32,7 @@ pub inline fn multiply(
     @setEvalBranchQuota(100_000); // of the inline functions too
     const layout = dots.Layout(dot);
     var sums: [n]int8.Sums = @splat(@splat(@splat(0)));
-    var at = tile;
+    var at: [*]align(64) const u8 = @alignCast(tile + layout.tile_head_bytes);
     var span: usize = 0;
     while (span < x.span_count) {
         const count: usize = @min(layout.segment_spans, x.span_count - span);
@@ -62,7 +64,8 @@ inline fn addSpan(
     const groups = layout.span_groups / layout.span_blocks;
     inline for (0..layout.span_blocks) |block| {
         const begin = codes + block * groups * dots.word_bytes;
-        const totals = blockSums(dot, n, groups, @alignCast(begin), x, first, span, block);
+        const sumsOf = if (comptime hasFloats(dot)) blockSumsOfFloats else blockSums;
+        const totals = sumsOf(dot, n, groups, @alignCast(begin), x, first, span, block);
         const place = scales_file.place(dot, i, block);
         inline for (sums, &totals, 0..) |*sum, *total, c| inline for (0..parts) |part| {
             sum[part] = math.mulAdd(total[part], scales.scales[place][part], sum[part]);
@@ -118,6 +121,68 @@ inline fn blockSums(
         }
     }
     return totals;
+}
+
+/// Whether codes stand for numbers that are no integers.
+fn hasFloats(comptime dot: Dot) bool {
+    return dot.codes == .eight_floats or dot.codes == .four_floats;
+}
+
+/// Σ number · activation of a block, for codes that are no integers. All are finite (`blockSums`).
+inline fn blockSumsOfFloats(
+    comptime dot: Dot,
+    comptime n: comptime_int,
+    comptime groups: comptime_int,
+    codes: [*]align(64) const u8,
+    x: *const table.Activations,
+    first: usize,
+    span: usize,
+    comptime block: comptime_int,
+) [n]int8.Sums {
+    @setFloatMode(.optimized);
+    const chains = @max(1, 4 / (parts * n));
+    const halves = if (dot.codes == .four_floats) 2 else 1;
+    var sums: [n][parts][chains]Floats = @splat(@splat(@splat(@splat(0))));
+    inline for (0..groups) |group| inline for (0..parts) |part| {
+        const stored: *const [parts]Words = @ptrCast(@alignCast(codes + group * dots.word_bytes));
+        inline for (0..halves) |half| inline for (0..4) |byte| {
+            const weight = switch (dot.codes) {
+                .eight_floats => |format| widenSmall(format, stored[part], byte),
+                .four_floats => |both| blk: {
+                    const moved = stored[part] >> @splat(8 * byte + 4 * half);
+                    break :blk vector.lookupFloats(&both.floats, moved & @as(Words, @splat(15)));
+                },
+                .four, .eight => comptime unreachable,
+            };
+            const position = ((block * groups + group) * halves + half) * 4 + byte;
+            inline for (&sums, 0..) |*sum, c| {
+                const value = x.values[((first + c) * x.span_count + span) * 32 + position];
+                const chain = &sum[part][byte % chains];
+                chain.* = math.mulAdd(weight, @as(Floats, @splat(value)), chain.*);
+            }
+        };
+    };
+    var totals: [n]int8.Sums = undefined;
+    inline for (&totals, &sums) |*total, *sum| inline for (total, sum) |*one, *all| {
+        one.* = all[0];
+        inline for (1..chains) |chain| one.* += all[chain];
+    };
+    return totals;
+}
+
+/// Byte `index` of each lane as a float of this format. Extending its sign and masking moves all
+/// bits to their places; the exponent, which then is of another bias, is mended by a product.
+inline fn widenSmall(
+    comptime format: minifloat.Format,
+    lanes: Words,
+    comptime index: comptime_int,
+) Floats {
+    const down = 8 - comptime format.exponentBits();
+    const top: Ints = @bitCast(lanes << @splat(24 - 8 * index));
+    const keep: u32 = comptime 0x8000_0000 | @as(u32, 0x7f) << 24 - down;
+    const bits = @as(Words, @bitCast(top >> @splat(down))) & @as(Words, @splat(keep));
+    const gain: Floats = @splat(comptime format.gain() * 0x1p112);
+    return @as(Floats, @bitCast(bits)) * gain;
 }
 
 /// Byte `index` of each lane as a float.

@@ -53,7 +53,7 @@ pub inline fn multiply(
     const layout = dots.Layout(dot);
     const views = viewsOf(layout, n, x, first);
     var sums: [t][n]Sums = @splat(@splat(@splat(@splat(0))));
-    var offset: usize = 0;
+    var offset: usize = layout.tile_head_bytes;
     var span: usize = 0;
     while (span < x.span_count) {
         const count: usize = @min(layout.segment_spans, x.span_count - span);
@@ -187,15 +187,14 @@ inline fn scaleSums(
     const layout = dots.Layout(dot);
     inline for (exact, 0..) |*totals, block| inline for (0..parts) |part| {
         const place = comptime scales_file.place(dot, i, block);
-        const words = segment + part * @sizeOf(Words);
-        const scale = scales_file.load(dot.scale, place, words, lane_count);
+        const scale = scales_file.loadScale(dot, place, segment, part, lane_count);
         inline for (sums, totals, views) |*sum, *total, *view| {
             const integers: Floats = @floatFromInt(total[part].total());
             // The activations' scale first: then sums of large weights and small activations, and
             // the other way round, stay numbers.
             sum[part] += integers * @as(Floats, @splat(view.scales[span])) * scale;
             if (!dot.has_minimum) continue;
-            const minimum = scales_file.load(dot.scale, place, words + dots.word_bytes, lane_count);
+            const minimum = scales_file.loadMinimum(dot, place, segment, part, lane_count);
             const value: Floats = @splat(view.sums[span * layout.span_blocks + block]);
             sum[part] -= minimum * value;
         }
@@ -212,18 +211,15 @@ pub inline fn loadGroup(
     var weights: [8 / dots.Layout(dot).span_groups][parts]Bytes = undefined;
     inline for (0..parts) |part| {
         const stored: Bytes = @as(*const [parts]Bytes, @ptrCast(group))[part];
-        switch (dot.bits) {
-            .four => {
-                const entries = comptime tableOf(dot, form);
-                const nibbles = integer.split(stored);
-                weights[0][part] = integer.lookup(&entries, nibbles.low);
-                weights[1][part] = integer.lookup(&entries, nibbles.high);
-            },
-            .eight => weights[0][part] = switch (form) {
-                .signed => stored,
-                .offset => stored ^ @as(Bytes, @splat(0x80)),
-            },
-        }
+        if (dots.Layout(dot).has_nibbles) {
+            const entries = comptime tableOf(dot, form);
+            const nibbles = integer.split(stored);
+            weights[0][part] = integer.lookup(&entries, nibbles.low);
+            weights[1][part] = integer.lookup(&entries, nibbles.high);
+        } else weights[0][part] = switch (form) {
+            .signed => stored,
+            .offset => stored ^ @as(Bytes, @splat(0x80)),
+        };
     }
     return weights;
 }
@@ -231,8 +227,9 @@ pub inline fn loadGroup(
 /// The integers of all codes in a form.
 fn tableOf(comptime dot: Dot, comptime form: integer.Form) [16]u8 {
     var entries: [16]u8 = undefined;
-    const add = if (form == .offset) dots.Layout(dot).range.offset() else 0;
-    for (&entries, dot.values) |*entry, value|
+    const layout = dots.Layout(dot);
+    const add = if (form == .offset) layout.range.offset() else 0;
+    for (&entries, layout.integers) |*entry, value|
         entry.* = @truncate(@as(u16, @bitCast(@as(i16, value) + add)));
     return entries;
 }

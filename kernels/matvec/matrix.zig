@@ -25,7 +25,7 @@ const chunk_bytes_wanted = 192 << 10;
 /// Chunks of a share, at least: what its worker has not begun when others are done, they can take.
 const chunk_count_min = 8;
 
-pub const Error = plan_file.Error || teams_file.Error || error{ MemoryLimit, Unsupported };
+pub const Error = plan_file.Error || teams_file.Error || error{ MemoryLimit, NoProducts, FloatOnly };
 
 /// The tiles of one worker: tile_begin … tile_end - 1 of each matrix of the batch.
 pub const Share = struct {
@@ -53,6 +53,8 @@ pub const Matrix = struct {
     functions: *const table.Table,
     level: []const u8,
     codec: abi.Codec,
+    /// Of the codec's forms.
+    form: u8,
     pairing: abi.Pairing,
     /// Settled when loading has ended.
     arithmetic: abi.Arithmetic,
@@ -99,18 +101,18 @@ pub const Matrix = struct {
         const from = &plan.steps[0];
         const functions = dispatch.active();
         const codec = if (options.tile_codec == .copy) from.codec else options.tile_codec;
-        const offered = functions.matvec[@intFromEnum(codec)];
-        if (offered.multiply_float == null) return error.Unsupported;
+        const form = formOf(codec, from) orelse return error.NoProducts;
+        const offered = functions.matvec[@intFromEnum(codec)][form];
         // A codec becomes another one by way of its values.
-        if (codec != from.codec and offered.pack_values == null) return error.Unsupported;
-        if (options.arithmetic == .int8 and offered.multiply_int8 == null) return error.Unsupported;
+        if (codec != from.codec and offered.pack_values == null) return error.NoProducts;
+        if (options.arithmetic == .int8 and offered.multiply_int8 == null) return error.FloatOnly;
         if (options.pairing == .halves and from.rows % 2 != 0) return error.BadPlan;
         const team = try teams.acquire(gpa, options.thread_count, options.numa == 1);
         errdefer teams.release(team);
         const matrix = try gpa.create(Matrix);
         errdefer gpa.destroy(matrix);
         const spans = std.math.divCeil(u64, from.columns, dots.span_columns) catch unreachable;
-        const tile_bytes = codecs.tileBytes(codec, spans);
+        const tile_bytes = codecs.tileBytes(codec, form, spans);
         matrix.* = .{
             .gpa = gpa,
             .plan = plan,
@@ -118,6 +120,7 @@ pub const Matrix = struct {
             .functions = functions,
             .level = dispatch.activeName(),
             .codec = codec,
+            .form = form,
             .pairing = options.pairing,
             .arithmetic = options.arithmetic,
             .tile_bytes = tile_bytes,
@@ -156,12 +159,28 @@ pub const Matrix = struct {
         gpa.destroy(matrix);
     }
 
+    /// Of a codec that values are rounded to, the first.
+    fn formOf(codec: abi.Codec, from: *const abi.Step) ?u8 {
+        return if (codec == from.codec) codecs.dotForm(codec, geometryOf(from)) else 0;
+    }
+
+    fn geometryOf(from: *const abi.Step) codecs.Geometry {
+        return .{
+            .rows = from.rows,
+            .columns = from.columns,
+            .row_align = from.row_align,
+            .column_align = from.column_align,
+            .parameters = &from.parameters,
+            .sources = from.sources[0..from.source_count],
+        };
+    }
+
     pub fn step(matrix: *const Matrix) *const abi.Step {
         return &matrix.plan.steps[0];
     }
 
     pub fn kernels(matrix: *const Matrix) table.Matvec {
-        return matrix.functions.matvec[@intFromEnum(matrix.codec)];
+        return matrix.functions.matvec[@intFromEnum(matrix.codec)][matrix.form];
     }
 
     pub fn tileCount(matrix: *const Matrix) u64 {
@@ -195,7 +214,7 @@ pub const Matrix = struct {
 
     /// Memory for the activations of the largest batch.
     fn makeRoom(matrix: *Matrix, spans: u64) error{ MemoryLimit, OutOfMemory }!void {
-        const blocks = codecs.spanBlocks(matrix.codec);
+        const blocks = codecs.spanBlocks(matrix.codec, matrix.form);
         const count = spans * abi.batch_max;
         const sizes = [_]u64{
             count * dots.span_columns * @sizeOf(f32),
@@ -315,6 +334,8 @@ pub const Matrix = struct {
         }
         result.codec = matrix.codec;
         result.arithmetic = matrix.arithmetic;
+        if (matrix.codec == from.codec) result.weight_bits = codecs.weightBits(from.codec, geometryOf(from));
+        result.has_int8 = @intFromBool(matrix.kernels().multiply_int8 != null);
         result.pairing = matrix.pairing;
         result.worker_count = @intCast(matrix.shares.len);
         result.thread_count = @intCast(matrix.team.placements.len);

@@ -14,27 +14,28 @@ const quantize = @import("quantize.zig");
 /// than there are registers: on Zen 3 they are no faster than twice four.
 const column_steps = [_]comptime_int{ 4, 1 };
 
-/// table.Matvec of a codec.
-pub fn functionsOf(comptime codec: type) table.Matvec {
-    if (!@hasDecl(codec, "dot")) return .{};
-    return switch (codec.dot) {
+/// table.Matvec of each form of a codec.
+pub fn functionsOf(comptime codec: type) [dots.form_count_max]table.Matvec {
+    var functions: [dots.form_count_max]table.Matvec = @splat(.{});
+    inline for (comptime dots.formsOf(codec), 0..) |form, i| functions[i] = switch (form) {
         .coded => |dot| .{
-            .pack = packer(codec),
+            .pack = packer(codec, form),
             .pack_values = if (@hasDecl(codec, "packValues")) &codec.packValues else null,
             .prepare_float = prepareFloat(dot.order),
-            .prepare_int8 = prepareInt8(dot),
+            .prepare_int8 = if (dots.Layout(dot).has_integers) prepareInt8(dot) else null,
             .multiply_float = multiplier(dot, .float),
-            .multiply_int8 = multiplier(dot, .int8),
+            .multiply_int8 = if (dots.Layout(dot).has_integers) multiplier(dot, .int8) else null,
         },
         .dense => |element| .{
-            .pack = packer(codec),
+            .pack = packer(codec, form),
             .prepare_float = prepareFloat(dots.column_order),
             .multiply_float = multiplier(element, .float),
         },
     };
+    return functions;
 }
 
-fn packer(comptime codec: type) table.PackFn {
+fn packer(comptime codec: type, comptime form: dots.Form) table.PackFn {
     return &struct {
         fn call(
             source: *const table.Tile,
@@ -43,8 +44,8 @@ fn packer(comptime codec: type) table.PackFn {
             lane: u64,
             tile: [*]align(64) u8,
         ) callconv(.c) u64 {
-            return switch (codec.dot) {
-                .coded => pack.packCoded(codec, source, row, row_count, lane, tile),
+            return switch (form) {
+                .coded => |dot| pack.packCoded(codec, dot, source, row, row_count, lane, tile),
                 .dense => |element| pack.packDense(element, source, row, row_count, lane, tile),
             };
         }
@@ -135,9 +136,13 @@ inline fn multiplySome(
         .float => .{float.multiply(what, n, options, tiles[0], product.x, column)},
         .auto => comptime unreachable,
     };
-    const unit: activation.Rows = @splat(if (is_dense) 1 else what.unit);
-    inline for (numbers, 0..) |number, t| inline for (all[t], 0..) |sum, c| {
-        const rows: activation.Rows = @bitCast(sum);
-        activation.finish(product, product.tile_first + number, column + c, rows * unit);
-    };
+    inline for (numbers, 0..) |number, t| {
+        var factors: activation.Rows = @splat(if (is_dense) 1 else what.unit);
+        if (!is_dense and what.has_row_factor)
+            factors *= @as(*align(64) const activation.Rows, @ptrCast(tiles[t])).*;
+        inline for (all[t], 0..) |sum, c| {
+            const rows: activation.Rows = @bitCast(sum);
+            activation.finish(product, product.tile_first + number, column + c, rows * factors);
+        }
+    }
 }

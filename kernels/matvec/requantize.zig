@@ -65,7 +65,7 @@ pub fn packValues(
     lane: u64,
     tile: [*]align(64) u8,
 ) callconv(.c) void {
-    const writer: pack.Writer(mxfp4.dot.coded) = .{ .tile = tile, .lane = lane };
+    const writer: pack.Writer(mxfp4.dot) = .{ .tile = tile, .lane = lane };
     var span: u64 = 0;
     while (span * block_columns < columns) : (span += 1) {
         const begin = span * block_columns;

@@ -4,6 +4,7 @@ const std = @import("std");
 const abi = @import("../abi.zig");
 const table = @import("../table.zig");
 const codec_float = @import("../core/float.zig");
+const minifloat = @import("../core/minifloat.zig");
 const activation = @import("activation.zig");
 const dots = @import("dot.zig");
 const product_file = @import("product.zig");
@@ -11,17 +12,16 @@ const quantize = @import("quantize.zig");
 const scales = @import("scale.zig");
 const Dot = dots.Dot;
 
-/// table.Matvec of a codec.
-pub fn functionsOf(comptime codec: type) table.Matvec {
+/// table.Matvec of each form of a codec.
+pub fn functionsOf(comptime codec: type) [dots.form_count_max]table.Matvec {
     var functions = product_file.functionsOf(codec);
-    if (!@hasDecl(codec, "dot")) return functions;
-    switch (codec.dot) {
+    inline for (comptime dots.formsOf(codec), 0..) |form, i| switch (form) {
         .coded => |dot| {
-            functions.multiply_float = multiplier(dot, .float);
-            functions.multiply_int8 = multiplier(dot, .int8);
+            functions[i].multiply_float = multiplier(dot, .float);
+            if (dots.Layout(dot).has_integers) functions[i].multiply_int8 = multiplier(dot, .int8);
         },
-        .dense => |element| functions.multiply_float = multiplier(element, .float),
-    }
+        .dense => |element| functions[i].multiply_float = multiplier(element, .float),
+    };
     return functions;
 }
 
@@ -33,7 +33,8 @@ pub fn multiplier(comptime what: anytype, comptime arithmetic: abi.Arithmetic) t
                 for (0..product.batch) |column| {
                     var sums: [dots.tile_rows]f32 = undefined;
                     for (&sums, 0..) |*sum, lane| sum.* = if (@TypeOf(what) == Dot)
-                        codedSum(what, arithmetic, tile, lane, product.x, column) * what.unit
+                        codedSum(what, arithmetic, tile, lane, product.x, column) *
+                            (what.unit * rowFactor(what, tile, lane))
                     else
                         denseSum(what, tile, lane, product.x, column);
                     activation.finish(product, product.tile_first + i, column, sums);
@@ -55,17 +56,18 @@ fn codedSum(
     const each = dots.span_columns / layout.span_blocks;
     var sum: f32 = 0;
     for (0..x.span_count) |span| {
-        const segment = tile + span / layout.segment_spans * layout.segment_bytes;
+        const segment = tile + layout.tile_head_bytes +
+            span / layout.segment_spans * layout.segment_bytes;
         const index = column * x.span_count + span;
         for (0..layout.span_blocks) |block| {
             var exact: i32 = 0;
             var rounded: f32 = 0;
             for (block * each..(block + 1) * each) |position| {
-                const weight = integerAt(dot, segment, lane, span % layout.segment_spans, position);
+                const code = codeAt(dot, segment, lane, span % layout.segment_spans, position);
                 const at = index * dots.span_columns + position;
                 switch (arithmetic) {
-                    .int8 => exact += @as(i32, weight) * x.codes[at],
-                    .float => rounded += @as(f32, @floatFromInt(weight)) * x.values[at],
+                    .int8 => exact += @as(i32, integerOf(dot, code)) * x.codes[at],
+                    .float => rounded += numberOf(dot, code) * x.values[at],
                     .auto => comptime unreachable,
                 }
             }
@@ -73,40 +75,67 @@ fn codedSum(
                 span % layout.segment_spans * 2 + block
             else
                 span % layout.segment_spans / layout.block_spans;
-            const scale = scaleAt(dot, segment, lane, place);
+            const scale = scaleAt(dot, layout.scales_at, 0, segment, lane, place);
             sum += switch (arithmetic) {
                 .int8 => @as(f32, @floatFromInt(exact)) * x.scales[index] * scale,
                 .float => rounded * scale,
                 .auto => comptime unreachable,
             };
             if (!dot.has_minimum) continue;
-            const minimum = scaleAt(dot, segment + dots.word_bytes, lane, place);
+            const minimum = scaleAt(dot, layout.minima_at, 1, segment, lane, place);
             sum -= minimum * x.sums[index * layout.span_blocks + block];
         }
     }
     return sum;
 }
 
-fn integerAt(
+fn codeAt(
     comptime dot: Dot,
     segment: [*]const u8,
     lane: usize,
     span: usize,
     position: usize,
-) i8 {
+) u8 {
     const layout = dots.Layout(dot);
     const codes = segment + layout.head_bytes + span * layout.span_bytes;
     const per_group = dots.span_columns / layout.span_groups;
     const byte = codes[position / per_group * dots.word_bytes + lane * 4 + position % 4];
-    if (dot.bits == .eight) return @bitCast(byte);
-    return dot.values[if (position % 8 < 4) byte & 15 else byte >> 4];
+    if (!layout.has_nibbles) return byte;
+    return if (position % 8 < 4) byte & 15 else byte >> 4;
 }
 
-fn scaleAt(comptime dot: Dot, words: [*]const u8, lane: usize, place: usize) f32 {
+fn integerOf(comptime dot: Dot, code: u8) i8 {
+    return if (dot.codes == .eight) @bitCast(code) else dots.Layout(dot).integers[code];
+}
+
+fn numberOf(comptime dot: Dot, code: u8) f32 {
+    return switch (dot.codes) {
+        .four, .eight => @floatFromInt(integerOf(dot, code)),
+        .four_floats => |both| both.floats[code],
+        .eight_floats => |format| minifloat.values(format)[code],
+    };
+}
+
+/// Scale `place` of the segment, or its minimum: `begin` is where these stand.
+fn scaleAt(
+    comptime dot: Dot,
+    comptime begin: usize,
+    comptime factor: usize,
+    segment: [*]const u8,
+    lane: usize,
+    place: usize,
+) f32 {
     const size = dot.scale.bytes();
+    const word = segment + begin + place * size / 4 * dots.word_bytes + lane * 4;
     var bytes: [4]u8 = @splat(0);
-    bytes[0..size].* = words[lane * 4 + place * size ..][0..size].*;
-    return scales.valueOf(dot.scale, @bitCast(bytes));
+    bytes[0..size].* = word[place * size % 4 ..][0..size].*;
+    const scale = scales.valueOf(dot.scale, @bitCast(bytes));
+    if (!dot.scale.hasFactor()) return scale;
+    return scale * codec_float.f32FromF16(@bitCast(segment[lane * 4 + 2 * factor ..][0..2].*));
+}
+
+fn rowFactor(comptime dot: Dot, tile: [*]const u8, lane: usize) f32 {
+    return if (dot.has_row_factor) @bitCast(tile[lane * 4 ..][0..4].*) else 1;
 }
 
 fn denseSum(

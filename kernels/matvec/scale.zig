@@ -1,4 +1,4 @@
-//! Scales of a segment, from the words that hold them to f32.
+//! Scales and minima of a segment, from the words that hold them to f32.
 const std = @import("std");
 const float = @import("../core/float.zig");
 const vector = @import("../core/vector.zig");
@@ -13,7 +13,8 @@ pub inline fn place(comptime dot: dots.Dot, i: usize, block: usize) usize {
 /// All scales, and minima, of a segment, for the rows of a tile.
 pub fn All(comptime dot: dots.Dot, comptime lane_count: comptime_int) type {
     const parts = dots.tile_rows / lane_count;
-    const count = 4 / dot.scale.bytes();
+    const layout = dots.Layout(dot);
+    const count = layout.segment_columns / dot.block_columns;
     const Numbers = [count][parts]@Vector(lane_count, f32);
     return struct {
         scales: Numbers,
@@ -28,12 +29,53 @@ pub inline fn loadAll(
 ) All(dot, lane_count) {
     var all: All(dot, lane_count) = undefined;
     inline for (0..all.scales.len) |index| inline for (0..all.scales[0].len) |part| {
-        const words = head + part * lane_count * 4;
-        all.scales[index][part] = load(dot.scale, index, words, lane_count);
+        all.scales[index][part] = loadScale(dot, index, head, part, lane_count);
         if (dot.has_minimum)
-            all.minima[index][part] = load(dot.scale, index, words + dots.word_bytes, lane_count);
+            all.minima[index][part] = loadMinimum(dot, index, head, part, lane_count);
     };
     return all;
+}
+
+/// Scale number `index` of the segment that begins with `head`, for the rows of a register.
+pub inline fn loadScale(
+    comptime dot: dots.Dot,
+    comptime index: comptime_int,
+    head: [*]const u8,
+    comptime part: comptime_int,
+    comptime lane_count: comptime_int,
+) @Vector(lane_count, f32) {
+    return loadAt(dot, dots.Layout(dot).scales_at, 0, index, head, part, lane_count);
+}
+
+/// Likewise the minimum.
+pub inline fn loadMinimum(
+    comptime dot: dots.Dot,
+    comptime index: comptime_int,
+    head: [*]const u8,
+    comptime part: comptime_int,
+    comptime lane_count: comptime_int,
+) @Vector(lane_count, f32) {
+    return loadAt(dot, dots.Layout(dot).minima_at, 1, index, head, part, lane_count);
+}
+
+inline fn loadAt(
+    comptime dot: dots.Dot,
+    comptime begin: comptime_int,
+    comptime factor: comptime_int,
+    comptime index: comptime_int,
+    head: [*]const u8,
+    comptime part: comptime_int,
+    comptime lane_count: comptime_int,
+) @Vector(lane_count, f32) {
+    const per_word = 4 / dot.scale.bytes();
+    const rows = part * lane_count * 4;
+    const words = head + begin + index / per_word * dots.word_bytes + rows;
+    const scale = load(dot.scale, index % per_word, words, lane_count);
+    // At most 11 bits times 8: exact.
+    return if (comptime dot.scale.hasFactor())
+        scale * load(.f16, factor, head + rows, lane_count)
+    else
+        scale;
 }
 
 /// Scale number `index` of `lane_count` rows whose words stand at `words`.
@@ -71,6 +113,14 @@ pub inline fn load(
             const nan: @Vector(lane_count, f32) = @splat(float.nan);
             return @select(f32, magnitude == @as(Words, @splat(0x7f)), nan, value);
         },
+        .uint8 => {
+            const byte = word >> @splat(8 * index) & @as(Words, @splat(0xff));
+            return @floatFromInt(@as(@Vector(lane_count, i32), @bitCast(byte)));
+        },
+        .int8 => {
+            const byte = @as(@Vector(lane_count, i32), @bitCast(word << @splat(24 - 8 * index)));
+            return @floatFromInt(byte >> @splat(24));
+        },
     }
 }
 
@@ -92,6 +142,8 @@ pub fn valueOf(comptime scale: dots.Scale, bits: u32) f32 {
                 (8 + fraction) * std.math.ldexp(@as(f32, 0x1p-10), @intCast(exponent));
             return if (bits & 0x80 != 0) -value else value;
         },
+        .uint8 => @floatFromInt(@as(u8, @truncate(bits))),
+        .int8 => @floatFromInt(@as(i8, @bitCast(@as(u8, @truncate(bits))))),
     };
 }
 

@@ -30,8 +30,7 @@ export interface LoadOptions {
   readonly signal?: AbortSignal
 }
 
-/** Codecs of tiles. */
-const MULTIPLIED: ReadonlySet<CodecName> = new Set<CodecName>(["f32", "f16", "bf16", "mxfp4"])
+const DENSE: ReadonlySet<CodecName> = new Set<CodecName>(["f32", "f16", "bf16"])
 
 /**
  * Reads the weight called `name` (see `findWeight`) into memory, packed, and returns it ready for products.
@@ -43,10 +42,10 @@ const MULTIPLIED: ReadonlySet<CodecName> = new Set<CodecName>(["f32", "f16", "bf
 export async function loadMatrix(checkpoint: Checkpoint, name: string, options: LoadOptions = {}): Promise<Matrix> {
   const found = findWeight(checkpoint, name)
   const weight = options.expert === undefined ? found : pickExpert(found, options.expert)
-  checkFormat(weight, options)
+  checkOptions(weight, options)
   if (options.signal?.aborted) throw cancelled(options.signal)
   const plan = encodeLoad(weight)
-  const native = NativeMatrix.start(plan.bytes, {
+  const started = NativeMatrix.start(plan.bytes, {
     threads: options.threads ?? 0,
     numa: options.numa !== "off",
     arithmetic: options.arithmetic ?? "auto",
@@ -54,6 +53,7 @@ export async function loadMatrix(checkpoint: Checkpoint, name: string, options: 
     tileCodec: tileCodec(options),
     memoryMax: options.maxMemory ?? Number.MAX_SAFE_INTEGER,
   })
+  const native = typeof started === "string" ? refuse(started, weight) : started
   try {
     const report = await native.finish({ signal: options.signal, onProgress: options.onProgress })
     throwFailure(report, weight, plan, options)
@@ -66,22 +66,26 @@ export async function loadMatrix(checkpoint: Checkpoint, name: string, options: 
   }
 }
 
-function checkFormat(weight: Weight, options: LoadOptions): void {
-  const anchor = weight.sources[0]!.tensor
-  if (!MULTIPLIED.has(weight.codec)) {
-    const what = `${weight.scheme} weights (${weight.codec}) have no products`
-    throw new UnsupportedError(tensorLine(anchor.file.path, anchor.name, what), {
-      hint: "convert the checkpoint and multiply with the dense weight",
-    })
-  }
-  const dense = weight.codec !== "mxfp4"
+function refuse(why: "no_products" | "float_only", weight: Weight): never {
+  if (why === "float_only") throw floatOnly(weight)
+  const { file, name } = weight.sources[0]!.tensor
+  const what = `${weight.scheme} weights (${weight.codec}) of this kind have no products`
+  throw new UnsupportedError(tensorLine(file.path, name, what), {
+    hint: "convert the checkpoint and multiply with the dense weight",
+  })
+}
+
+function floatOnly(weight: Weight): UsageError {
+  const hint = DENSE.has(weight.codec)
+    ? "int8 arithmetic is for coded weights; quantize: mxfp4 rounds a dense one"
+    : "leave the arithmetic open"
+  return new UsageError(`${weight.codec} weights are multiplied in float arithmetic only`, { hint })
+}
+
+function checkOptions(weight: Weight, options: LoadOptions): void {
+  const dense = DENSE.has(weight.codec)
   if (options.quantize !== undefined && !dense) {
     throw new UsageError(`${quote(weight.name)} is quantized already; only dense weights are rounded to mxfp4`)
-  }
-  if (options.arithmetic === "int8" && dense && options.quantize === undefined) {
-    throw new UsageError(`${weight.codec} weights are multiplied in float arithmetic only`, {
-      hint: "int8 arithmetic is for coded weights; quantize: mxfp4 rounds a dense one",
-    })
   }
 }
 
@@ -118,6 +122,8 @@ function matrixOf(native: NativeMatrix, weight: Weight, plan: EncodedLoad, repor
       codec: facts.codec,
       storedCodec: weight.codec,
       arithmetic: facts.arithmetic,
+      hasInt8: facts.hasInt8,
+      weightBits: facts.weightBits,
       measured: facts.measured,
       packedBytes: facts.matrixBytes,
       memoryBytes: facts.memoryBytes,

@@ -57,6 +57,13 @@ export interface MatrixFacts {
   readonly arithmetic: Exclude<ArithmeticName, "auto">
   /** Seconds of a product by each arithmetic, where `auto` measured them. */
   readonly measured: { readonly float: number; readonly int8: number } | undefined
+  /** Whether int8 arithmetic can be chosen. */
+  readonly hasInt8: boolean
+  /**
+   * Significant bits that a decoded weight is rounded to where the library that defines the format rounds the product of
+   * code and scale, which products keep unrounded; 0: the weights are the decoded ones.
+   */
+  readonly weightBits: number
   /** Bytes that one product reads. */
   readonly packedBytes: number
   /** Bytes that all tiles take. */
@@ -156,15 +163,11 @@ export class Matrix implements Disposable {
     if (!Number.isInteger(item) || item < 0 || item >= experts) {
       throw new UsageError(`there is no expert ${item} among ${experts}`)
     }
-    if (options.arithmetic === "int8" && !this.#hasInt8()) {
+    if (options.arithmetic === "int8" && !this.facts.hasInt8) {
       throw new UsageError(`${this.facts.codec} weights are multiplied in float arithmetic only`)
     }
     const { bias, arithmetic } = options
     return { x, y: y ?? new Float32Array(outputs), bias, item, batch, activation, arithmetic }
-  }
-
-  #hasInt8(): boolean {
-    return !["f32", "f16", "bf16"].includes(this.facts.codec)
   }
 
   #checkPairs(activation: ActivationName): void {

@@ -86,7 +86,10 @@ function quantile(values: readonly number[], share: number): number {
 export interface Accuracy {
   /** ‖y - exact‖ / ‖exact‖ of W · x, bias and activation left out; of several experts the largest. */
   readonly relativeError: number
-  /** What it may be: 1 % in int8 arithmetic, 10^-6 · √columns in float. */
+  /**
+   * What it may be: 1 % in int8 arithmetic, 10^-6 · √columns in float; besides, what the decoded weights lost in rounding
+   * to 8 or 11 bits where products keep their factors.
+   */
   readonly bound: number
   /** Of a weight that was rounded at load: the same against the weight as it is stored. */
   readonly storedError: number | undefined
@@ -123,10 +126,12 @@ export async function measureAccuracy(matrix: Matrix, x: Float32Array, options: 
     errors.push(await errorOf(one, false))
     if (isRounded) storedErrors.push(await errorOf(one, true))
   }
+  const { weightBits, columns } = matrix.facts
+  const rounding = weightBits === 0 ? 0 : 2 ** -weightBits
   return {
     // NaN stays NaN.
     relativeError: Math.max(...errors),
-    bound: arithmetic === "int8" ? 0.01 : 1e-6 * Math.sqrt(matrix.facts.columns),
+    bound: (arithmetic === "int8" ? 0.01 : 1e-6 * Math.sqrt(columns)) + rounding,
     storedError: isRounded ? Math.max(...storedErrors) : undefined,
   }
 }

@@ -53,6 +53,9 @@ export interface MatrixFacts {
   readonly nonFiniteCount: number
   readonly codec: CodecName
   readonly arithmetic: Exclude<ArithmeticName, "auto">
+  readonly hasInt8: boolean
+  /** Significant bits of the decoded weights where tiles keep their factors instead; 0: tiles stand for just these. */
+  readonly weightBits: number
   readonly pairing: PairingName
   /** Workers that have rows, and those of the team. */
   readonly workers: number
@@ -106,8 +109,11 @@ export class NativeMatrix implements Disposable {
     this.#handle = handle
   }
 
-  /** Starts to load a plan of one step (kernels/abi.zig: JobKind.load). The limits of machine and caller are errors. */
-  static start(plan: Uint8Array, settings: MatrixSettings): NativeMatrix {
+  /**
+   * Starts to load a plan of one step (kernels/abi.zig: JobKind.load). The limits of machine and caller are errors; a
+   * weight that has no products, or none in the arithmetic that is asked for, is told by that word.
+   */
+  static start(plan: Uint8Array, settings: MatrixSettings): NativeMatrix | "no_products" | "float_only" {
     const options = packStruct(MatrixOptions, {
       thread_count: settings.threads,
       numa: settings.numa ? 1 : 0,
@@ -118,7 +124,9 @@ export class NativeMatrix implements Disposable {
     })
     const handle = new Uint32Array(1)
     const status = native().dq_matrix_load(plan, plan.byteLength, options, handle)
-    const error = limitError(statusName(status))
+    const name = statusName(status)
+    if (name === "no_products" || name === "float_only") return name
+    const error = limitError(name)
     if (error !== undefined) throw error
     assertOk("dq_matrix_load", status)
     return new NativeMatrix(handle[0]!)
@@ -156,6 +164,8 @@ export class NativeMatrix implements Disposable {
       nonFiniteCount: safeNumber(values.non_finite_count),
       codec: enumName(Codec, values.codec),
       arithmetic,
+      hasInt8: values.has_int8 === 1,
+      weightBits: values.weight_bits,
       pairing: enumName(Pairing, values.pairing),
       workers: values.worker_count,
       threads: values.thread_count,
