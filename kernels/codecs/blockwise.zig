@@ -24,6 +24,7 @@ const sixteen = @import("sixteen.zig");
 const table = @import("../table.zig");
 const vector = @import("../core/vector.zig");
 const geometry_file = @import("geometry.zig");
+const dots = @import("../matvec/dot.zig");
 const Geometry = geometry_file.Geometry;
 const Rounding = @import("scaled_row.zig").Rounding;
 const Sample = geometry_file.Sample;
@@ -72,6 +73,47 @@ pub fn Codec(comptime elements: [16]f32) type {
                 .f16 => float.f32FromF16(float.f16FromF32(product)),
                 .bf16 => float.f32FromBf16(float.bf16FromF32(product)),
             };
+        }
+
+        /// For products: the bytes of the codes are a tile's as they are.
+        pub const dot_forms = [_]dots.Form{ dotOf(64), dotOf(32) };
+
+        fn dotOf(block_columns: u16) dots.Form {
+            return .{ .coded = .{
+                .codes = .{ .four_floats = .{ .integers = integers, .floats = scaled_elements } },
+                .unit = 1.0 / 127.0,
+                .block_columns = block_columns,
+                .scale = .f32,
+                .order = dots.high_first_order,
+            } };
+        }
+
+        const scaled_elements: [16]f32 = @as(@Vector(16, f32), elements) *
+            @as(@Vector(16, f32), @splat(127));
+        /// int8 arithmetic has 127 steps of the largest element.
+        const integers: [16]i8 = blk: {
+            var nearest: [16]i8 = undefined;
+            for (&nearest, scaled_elements) |*integer, element| integer.* = @intFromFloat(@round(element));
+            break :blk nearest;
+        };
+
+        pub fn dotForm(geometry: Geometry) ?u8 {
+            return if (geometry.parameters[0] % 64 == 0) 0 else 1;
+        }
+
+        pub fn spanCodes(tile: *const Tile, row: u64, column: u64, codes: *[16]u8) void {
+            const stored = tile.line(0, row) + column / 2;
+            const size = @min(codes.len, (tile.columns - column + 1) / 2);
+            @memcpy(codes[0..size], stored[0..size]);
+            @memset(codes[size..], 0);
+        }
+
+        pub fn blockScale(tile: *const Tile, row: u64, column: u64) u32 {
+            return @bitCast(absmaxOf(tile, row, column / tile.parameters[0]));
+        }
+
+        pub fn weightBits(geometry: Geometry) u32 {
+            return @as(Rounding, @enumFromInt(geometry.parameters[3])).significantBits();
         }
 
         pub fn scaleFault(tile: *const Tile) ?u32 {

@@ -166,11 +166,7 @@ pub fn Codec(comptime format: Format) type {
         };
 
         pub fn weightBits(geometry: Geometry) u32 {
-            return switch (@as(Rounding, @enumFromInt(geometry.parameters[2]))) {
-                .none => 0,
-                .f16 => 11,
-                .bf16 => 8,
-            };
+            return @as(Rounding, @enumFromInt(geometry.parameters[2])).significantBits();
         }
 
         /// A row in which all columns of a step have the same scale.

@@ -11,6 +11,15 @@ pub const Rounding = enum(u32) {
     f16 = 1,
     bf16 = 2,
 
+    /// Of the values; 0: as many as f32 has.
+    pub fn significantBits(rounding: Rounding) u32 {
+        return switch (rounding) {
+            .none => 0,
+            .f16 => 11,
+            .bf16 => 8,
+        };
+    }
+
     pub fn of(tile: *const Tile) Rounding {
         return @enumFromInt(tile.parameters[2]);
     }

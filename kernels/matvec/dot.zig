@@ -195,6 +195,13 @@ pub const neighbour_order: [span_columns]u8 = blk: {
     break :blk order;
 };
 
+/// The same with the even column in the high nibble.
+pub const high_first_order: [span_columns]u8 = blk: {
+    var order: [span_columns]u8 = undefined;
+    for (&order, neighbour_order) |*column, other| column.* = other ^ 1;
+    break :blk order;
+};
+
 /// Positions of nibbles whose bytes hold a column in the low nibble and the one 16 after it in the
 /// high one.
 pub const halves_order: [span_columns]u8 = blk: {

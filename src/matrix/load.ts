@@ -43,6 +43,7 @@ export async function loadMatrix(checkpoint: Checkpoint, name: string, options: 
   const found = findWeight(checkpoint, name)
   const weight = options.expert === undefined ? found : pickExpert(found, options.expert)
   checkOptions(weight, options)
+  if (!hasRows(weight)) refuse("no_products", weight)
   if (options.signal?.aborted) throw cancelled(options.signal)
   const plan = encodeLoad(weight)
   const started = NativeMatrix.start(plan.bytes, {
@@ -64,6 +65,11 @@ export async function loadMatrix(checkpoint: Checkpoint, name: string, options: 
     native.dispose()
     throw error
   }
+}
+
+/** Whether stored rows are those of the weight, and not one run of all its values. */
+function hasRows({ shape, columns }: Weight): boolean {
+  return shape.length < 2 || shape.slice(-2).includes(columns)
 }
 
 function refuse(why: "no_products" | "float_only", weight: Weight): never {
