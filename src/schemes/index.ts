@@ -23,6 +23,7 @@ import { gptq } from "./gptq.ts"
 import { int8, int8Bitsandbytes } from "./int8.ts"
 import { isRuntimeTensor, knownFormat, loosePart, mayBeCodes } from "./known.ts"
 import { mlxAffine, mlxFloats } from "./mlx.ts"
+import { arrangeMlx, isMlx } from "./mlx-experts.ts"
 import { mxfp4CompressedTensors } from "./mxfp4-compressed-tensors.ts"
 import { mxfp4GptOss } from "./mxfp4-gpt-oss.ts"
 import { mxfp4Quark } from "./mxfp4-quark.ts"
@@ -114,7 +115,9 @@ export function takeInventory(checkpoint: Checkpoint, options: Partial<Inventory
 function arrange(stored: Inventory, checkpoint: Checkpoint, layout: InventoryOptions["layout"]): Inventory {
   if (layout === "raw") return stored
   if (checkpoint.gguf !== undefined) return arrangeGguf(stored, checkpoint, layout === "hf")
-  return layout === "hf" && isGptOssOriginal(stored) ? arrangeGptOss(stored, checkpoint) : stored
+  if (layout !== "hf") return stored
+  if (isMlx(stored)) return arrangeMlx(stored)
+  return isGptOssOriginal(stored) ? arrangeGptOss(stored, checkpoint) : stored
 }
 
 function findWeights(asked: readonly Scheme[], context: MatchContext): Weight[] {
