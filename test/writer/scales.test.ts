@@ -32,7 +32,7 @@ const PACKED = bytes("m.weight_packed", "U8", [4, 32], 0x21)
 const GROUPS = bytes("m.weight_scale", "F8_E4M3", [4, 4], 0x38)
 const WEIGHT = bytes("m.weight", "U8", [4, 32], 0x21)
 
-const bad: readonly [title: string, tensor: string, tensors: readonly TensorInput[]][] = [
+const bad: [title: string, tensor: string, tensors: readonly TensorInput[]][] = [
   ["NaN among the rows' scales", "m.weight_scale", [CODES, f32("m.weight_scale", [4, 1], 1, 2, Number.NaN, 4)]],
   [
     "an infinite scale of a tensor",
@@ -58,6 +58,37 @@ const bad: readonly [title: string, tensor: string, tensors: readonly TensorInpu
     [WEIGHT, GROUPS, f32("m.weight_scale_2", [], 1), f32("m.pre_quant_scale", [64], ...Array(63).fill(1), Number.NaN)],
   ],
 ]
+
+const INT8 = bytes("m.weight", "I8", [4, 64], 3)
+
+/** NF4 codes of [4, 64] with their state. */
+function nf4(settings: Record<string, unknown>): TensorInput[] {
+  const state = { quant_type: "nf4", blocksize: 64, dtype: "bfloat16", shape: [4, 64], ...settings }
+  const text = new TextEncoder().encode(JSON.stringify(state))
+  const name = "m.weight.quant_state.bitsandbytes__nf4"
+  return [bytes("m.weight", "U8", [128, 1], 0x1f), { name, dtype: "U8", shape: [text.length], bytes: text }]
+}
+
+const NESTED = nf4({ nested_blocksize: 2, nested_dtype: "float32", nested_offset: 0.5 })
+const MAP = f32("m.weight.nested_quant_map", [256], ...Array.from({ length: 256 }, (_, i) => i / 256))
+/** Five bits in a group of 128, which no other bits can be. */
+const WORDS = { ...bytes("m.weight", "U32", [4, 80], 0x35), shape: [4, 20] }
+
+bad.push(
+  ["NaN among the absmax", "m.weight.absmax", [...nf4({}), f32("m.weight.absmax", [4], 1, Number.NaN, 1, 1)]],
+  [
+    "an infinite scale of absmax",
+    "m.weight.nested_absmax",
+    [...NESTED, bytes("m.weight.absmax", "U8", [4], 7), f32("m.weight.nested_absmax", [2], 1, 1 / 0), MAP],
+  ],
+  ["an infinite absmax of a row", "m.SCB", [INT8, f32("m.SCB", [4], 1, 1 / 0, 1, 1)]],
+  ["NaN among the scales of integers", "m.weight_scale", [INT8, f32("m.weight_scale", [4, 1], 1, 1, 1, Number.NaN)]],
+  [
+    "NaN among MLX's biases",
+    "m.biases",
+    [WORDS, f32("m.scales", [4, 1], 1, 1, 1, 1), f32("m.biases", [4, 1], 0, 0, Number.NaN, 0)],
+  ],
+)
 
 async function convert(tensors: readonly TensorInput[], options: Partial<RunOptions>, missingScale?: MissingScale) {
   const folder = temporaryFolder()
