@@ -99,6 +99,11 @@ pub const Codec = enum(u32) {
     pack_quantized = 43,
     int8 = 44,
     mlx_affine = 45,
+    /// Whole numbers with scales and zeros for groups of columns of a row, stored [out, in]; of hqq and bitnet a byte holds a
+    /// code of each matrix of the batch.
+    awq_gemv = 46,
+    hqq = 47,
+    bitnet = 48,
 };
 
 /// What a target element is.

@@ -99,6 +99,9 @@ pub const all = struct {
     pub const pack_quantized = @import("codecs/pack_quantized.zig");
     pub const int8 = @import("codecs/int8.zig");
     pub const mlx_affine = @import("codecs/mlx_affine.zig");
+    pub const awq_gemv = @import("codecs/awq_gemv.zig");
+    pub const hqq = @import("codecs/hqq.zig");
+    pub const bitnet = @import("codecs/bitnet.zig");
 };
 
 comptime {

@@ -30,6 +30,8 @@ pub const Tile = extern struct {
     column_count: u64,
     /// Columns of the whole stored matrix.
     columns: u64,
+    /// Number of the matrix among those of the batch, which may share their bytes.
+    batch: u64,
     /// Element (row_begin, column_begin) goes here; natural alignment of the element only.
     target: [*]u8,
     /// Elements from a target row to the next one.

@@ -129,6 +129,7 @@ pub fn tileOf(
         .column_begin = tile.column_begin,
         .column_count = tile.column_count,
         .columns = step.columns,
+        .batch = tile.batch,
         .target = target,
         .target_stride = tile.column_count * run.tile_step,
     };

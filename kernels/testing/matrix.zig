@@ -19,6 +19,7 @@ pub const Matrix = struct {
     sample: Sample,
     rows: u64,
     columns: u64,
+    batch: u64,
     sources: [abi.source_count_max]abi.Source,
     bytes: [abi.source_count_max][]u8,
 
@@ -36,6 +37,7 @@ pub const Matrix = struct {
             .sample = sample,
             .rows = rows,
             .columns = columns,
+            .batch = random.uintLessThan(u64, 8),
             .sources = undefined,
             .bytes = undefined,
         };
@@ -94,6 +96,7 @@ pub const Matrix = struct {
             .column_begin = column_begin,
             .column_count = column_count,
             .columns = matrix.columns,
+            .batch = matrix.batch,
             .target = undefined,
             .target_stride = column_count,
         };

@@ -15,6 +15,8 @@ const Vector = struct {
     rows: u64,
     columns: u64,
     parameters: []const u32,
+    /// Number of the matrix, where a batch shares its bytes.
+    batch: u64 = 0,
     sources: []const Source,
     expect: struct { bf16: []const u8, f16: []const u8, f32: []const u8 },
 
@@ -66,6 +68,7 @@ fn testVector(
         .column_begin = 0,
         .column_count = vector.columns,
         .columns = vector.columns,
+        .batch = vector.batch,
         .target = undefined,
         .target_stride = vector.columns,
     };

@@ -57,7 +57,7 @@ function match(codes: StoredTensor, context: MatchContext): Weight | undefined {
   if (version !== undefined && version !== "gemm") {
     const what = `AWQ in the layout of the ${quote(version)} kernel is not supported`
     throw new UnsupportedError(tensorLine(codes.file.path, codes.name, what), {
-      hint: 'use a checkpoint of the version "gemm" of the same model',
+      hint: 'use a checkpoint of the version "gemm" or "gemv" of the same model',
     })
   }
   if (version === undefined && !looksLikeAwq(codes, scales)) return undefined

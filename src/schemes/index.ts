@@ -7,6 +7,8 @@ import type { StoredTensor } from "../containers/container.ts"
 import { escapeText, quote, tensorFault, tensorLine } from "../containers/quote.ts"
 import { UnsupportedError } from "../errors.ts"
 import { awq } from "./awq.ts"
+import { awqGemv } from "./awq-gemv.ts"
+import { bitnet } from "./bitnet.ts"
 import { fp4Bitsandbytes, nf4 } from "./bitsandbytes-4bit.ts"
 import { fp8DeepseekV4, mxfp4DeepseekV4 } from "./deepseek-v4.ts"
 import { DENSE_ROW } from "./dense.ts"
@@ -20,6 +22,7 @@ import { arrangeGguf } from "./gguf/arrange.ts"
 import { ggufSchemes } from "./gguf/types.ts"
 import { arrangeGptOss, isGptOssOriginal } from "./gpt-oss-original.ts"
 import { gptq } from "./gptq.ts"
+import { hqq } from "./hqq.ts"
 import { int8, int8Bitsandbytes } from "./int8.ts"
 import { isRuntimeTensor, knownFormat, loosePart, mayBeCodes } from "./known.ts"
 import { mlxAffine, mlxFloats } from "./mlx.ts"
@@ -61,6 +64,9 @@ export const schemes: readonly Scheme[] = [
   int8Bitsandbytes,
   mlxAffine,
   ...mlxFloats,
+  awqGemv,
+  hqq,
+  bitnet,
   fp8CompressedTensors,
   fp8Modelopt,
   fp8Fbgemm,

@@ -6,6 +6,7 @@ import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import type { BrokenInput } from "./broken.ts"
 import { brokenAffine } from "./broken-affine.ts"
+import { brokenAffineRows } from "./broken-affine-rows.ts"
 import { brokenBitsandbytes } from "./broken-bitsandbytes.ts"
 import { brokenIntegers } from "./broken-integers.ts"
 import { brokenMlx } from "./broken-mlx.ts"
@@ -183,8 +184,61 @@ const known: readonly BrokenInput[] = [
     part(".qweight", "I32", [64, 9]),
     part(".scales", "F16", [1, 64]),
   ),
-  unsupported("BitNet", /BitNet is not supported/, W("U8", [16, 64]), part(".weight_scale", "BF16", [1])),
-  unsupported("HQQ", /HQQ is not supported/, part(".W_q", "U8", [32, 64]), part(".scale", "F16", [64, 1])),
+  unsupported("BitNet", /undeclared BitNet is not supported/, W("U8", [16, 64]), part(".weight_scale", "BF16", [1])),
+  ...[
+    unsupported("EXL2", /EXL2 is not supported/, part(".q_weight", "I32", [24, 64]), part(".q_scale", "I32", [2, 8])),
+    unsupported(
+      "VPTQ",
+      /VPTQ is not supported/,
+      part(".indices", "I16", [1, 8]),
+      part(".centroids.weight", "F16", [1, 64]),
+    ),
+    unsupported("QuIP#", /QuIP# is not supported/, part(".Qidxs", "I64", [64, 8]), part(".SU", "F16", [64])),
+    unsupported(
+      "SpQR",
+      /SpQR is not supported/,
+      part(".dense_weights", "I64", [64]),
+      part(".row_offsets", "I32", [65]),
+    ),
+    unsupported("Marlin", /Marlin is not supported/, part(".B", "I32", [4, 128]), part(".s", "F16", [1, 64])),
+    unsupported("QQQ", /QQQ is not supported/, part(".B", "I32", [4, 128]), part(".s_channel", "F32", [1, 64])),
+    unsupported("torchao", /torchao is not supported/, part("._weight_qdata", "I8", [64, 64])),
+    unsupported(
+      "Quanto",
+      /Quanto is not supported/,
+      part(".weight._data", "I8", [64, 64]),
+      part(".weight._scale", "F16", [64, 1]),
+    ),
+    unsupported("EETQ", /EETQ is not supported/, W("I8"), part(".weight_scales", "F16", [64])),
+    unsupported(
+      "2:4",
+      /sparse weights \(2:4\) is not/,
+      part(".compressed", "BF16", [64, 32]),
+      part(".bitmask", "U8", [64, 8]),
+    ),
+    unsupported(
+      "HIGGS",
+      /HIGGS is not supported/,
+      W("I16"),
+      part(".scales", "F16", [64]),
+      part(".tables2", "F16", [256]),
+    ),
+    unsupported(
+      "FP-Quant",
+      /FP-Quant is not supported/,
+      part(".qweight", "U8", [64, 32]),
+      part(".scales", "U8", [64, 2]),
+    ),
+    weights(
+      "HQQ's codes of another method",
+      4,
+      /this packing of HQQ is not supported/,
+      [part(".W_q", "U8", [32, 64])],
+      {
+        quantization_config: { quant_method: "sinq" },
+      },
+    ),
+  ],
   unsupported("EXL3", /EXL3 is not supported/, part(".trellis", "I16", [4, 4, 48])),
   unsupported(
     "AQLM",
@@ -231,6 +285,7 @@ export const brokenWeights: readonly BrokenInput[] = [
   ...brokenAffine(weights),
   ...brokenIntegers(weights),
   ...brokenMlx(weights),
+  ...brokenAffineRows(weights),
   ...names,
   ...known,
 ].map((input) => ({

@@ -13,6 +13,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "reference"))
 
 import affine  # noqa: E402
+import affine_rows  # noqa: E402
 import blockwise  # noqa: E402
 import casts  # noqa: E402
 import ggml  # noqa: E402
@@ -23,7 +24,7 @@ import row_pairs  # noqa: E402
 import scaled  # noqa: E402
 import vector  # noqa: E402
 
-MAKERS = (mxfp4, casts, ggml, scaled, nvfp4, row_pairs, blockwise, affine, integers)
+MAKERS = (mxfp4, casts, ggml, scaled, nvfp4, row_pairs, blockwise, affine, affine_rows, integers)
 
 
 def make_all() -> list[str]:

@@ -5,7 +5,8 @@
      "expect": {"bf16": hex, "f16": hex, "f32": hex}, "provenance": {...}}
 
 `sources` describe the stored bytes in the words of `Source` in kernels/abi.zig; `expect` holds rows * columns dense
-elements, row-major. All bytes are little-endian, as in a file.
+elements, row-major. All bytes are little-endian, as in a file. A vector of one of several matrices that share their
+bytes has its number as "batch".
 """
 
 import hashlib
