@@ -146,7 +146,7 @@ const Room = struct {
 };
 
 const plain: Dot = .{
-    .bits = .eight,
+    .codes = .eight,
     .block_columns = 32,
     .scale = .f32,
     .order = dots.column_order,
