@@ -79,9 +79,22 @@ fn buildArch(
         .link_libc = true,
     });
     const included = includedLevels(b, levels.of(arch), chosen);
-    for ([_]*std.Build.Module{ library_module, test_module, guest_module, dispatch_module }) |module|
-        module.addOptions("build_options", included);
+    const fuzz_module = b.createModule(.{
+        .root_source_file = b.path("kernels/fuzz.zig"),
+        .target = baseline,
+        .optimize = .ReleaseSafe,
+        .link_libc = true,
+    });
+    const modules = [_]*std.Build.Module{
+        library_module,
+        test_module,
+        guest_module,
+        dispatch_module,
+        fuzz_module,
+    };
+    for (modules) |module| module.addOptions("build_options", included);
     benchStep(b, dispatch_module);
+    fuzzStep(b, fuzz_module);
     var best_level: ?*std.Build.Module = null;
 
     inline for (comptime levels.of(arch)) |level| if (isChosen(chosen, level.name)) {
@@ -93,6 +106,7 @@ fn buildArch(
         test_module.addObject(object);
         guest_module.addObject(object);
         dispatch_module.addObject(object);
+        fuzz_module.addObject(object);
 
         const host = b.graph.host.result;
         const native = runsHere(b, arch, family, level);
@@ -262,6 +276,14 @@ fn benchStep(b: *std.Build, dispatch_module: *std.Build.Module) void {
     const run = b.addRunArtifact(bench);
     if (b.args) |arguments| run.addArgs(arguments);
     b.step("bench-decode", "Decode speed of every codec, target and level on one core").dependOn(&run.step);
+}
+
+/// `zig build fuzz -- <name> [seed] [count]`: see the file.
+fn fuzzStep(b: *std.Build, module: *std.Build.Module) void {
+    const run = b.addRunArtifact(b.addExecutable(.{ .name = "fuzz", .root_module = module }));
+    if (b.args) |arguments| run.addArgs(arguments);
+    run.has_side_effects = true;
+    b.step("fuzz", "Random blocks and plans: kernels/fuzz.zig").dependOn(&run.step);
 }
 
 /// `zig build bench-matvec`: see the file. Compiled for the best level of this machine alone.

@@ -3,6 +3,7 @@
 comptime {
     _ = @import("convert/compare.zig");
     _ = @import("convert/fault.zig");
+    _ = @import("convert/fault_test.zig");
     _ = @import("convert/guard.zig");
     _ = @import("convert/job_test.zig");
     _ = @import("convert/plan.zig");

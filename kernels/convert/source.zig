@@ -124,9 +124,8 @@ pub const SourceFile = struct {
 
     fn mapFile(source: *SourceFile) fault_file.Error!void {
         if (source.identity.size == 0) return;
-        const flags: linux.MAP = .{ .TYPE = .SHARED };
         const size: usize = @intCast(source.identity.size);
-        const result = linux.mmap(null, size, linux.PROT.READ, flags, source.fd, 0);
+        const result = system.map(source.fd, size);
         const failed = linux.E.init(result);
         if (failed != .SUCCESS) return source.stop.fail(.io(.map, failed, source.index));
         const start: [*]align(std.heap.page_size_min) const u8 = @ptrFromInt(result);

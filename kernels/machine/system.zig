@@ -3,6 +3,7 @@
 //! was.
 const std = @import("std");
 const linux = std.os.linux;
+const faults = @import("faults.zig");
 
 pub const E = linux.E;
 pub const Fd = i32;
@@ -10,13 +11,35 @@ pub const Fd = i32;
 /// Most bytes of one read or write; Linux itself moves 0x7ffff000 at the most.
 const chunk_max = 1 << 30;
 
+/// What a call that a test lets fail returns.
+inline fn failure(effect: ?faults.Effect) ?usize {
+    return switch (effect orelse return null) {
+        .errno => |errno| @bitCast(-@as(isize, @intFromEnum(errno))),
+        .short => null,
+    };
+}
+
+inline fn sizeLimit(effect: ?faults.Effect) usize {
+    return switch (effect orelse return chunk_max) {
+        .errno => chunk_max,
+        .short => |size| size,
+    };
+}
+
+/// Maps all of a file for reading, shared with the page cache. The address, or an error as Linux
+/// returns it.
+pub fn map(fd: Fd, size: usize) usize {
+    const flags: linux.MAP = .{ .TYPE = .SHARED };
+    return failure(faults.effect(.map)) orelse linux.mmap(null, size, linux.PROT.READ, flags, fd, 0);
+}
+
 /// An open file, or why there is none.
 pub const Opened = union(enum) { fd: Fd, failed: E };
 
 pub fn open(path: []const u8, flags: linux.O, mode: linux.mode_t) Opened {
     const path_z = std.posix.toPosixPath(path) catch return .{ .failed = .NAMETOOLONG };
     while (true) {
-        const result = linux.open(&path_z, flags, mode);
+        const result = failure(faults.effect(.open)) orelse linux.open(&path_z, flags, mode);
         switch (E.init(result)) {
             .SUCCESS => return .{ .fd = @intCast(result) },
             .INTR => continue,
@@ -56,7 +79,7 @@ pub const Identity = struct {
 
 pub fn identify(fd: Fd, identity: *Identity) E {
     var stat: linux.Stat = undefined;
-    const failed = E.init(linux.fstat(fd, &stat));
+    const failed = E.init(failure(faults.effect(.stat)) orelse linux.fstat(fd, &stat));
     if (failed == .SUCCESS) identity.* = .of(stat);
     return failed;
 }
@@ -68,8 +91,10 @@ pub const Read = union(enum) { size: usize, failed: E };
 pub fn read(fd: Fd, bytes: []u8, offset: u64) Read {
     var done: usize = 0;
     while (done < bytes.len) {
-        const size = @min(bytes.len - done, chunk_max);
-        const result = linux.pread(fd, bytes.ptr + done, size, @intCast(offset + done));
+        const effect = faults.effect(.read);
+        const size = @min(bytes.len - done, chunk_max, sizeLimit(effect));
+        const result = failure(effect) orelse
+            linux.pread(fd, bytes.ptr + done, size, @intCast(offset + done));
         switch (E.init(result)) {
             .SUCCESS => {},
             .INTR => continue,
@@ -85,8 +110,10 @@ pub fn read(fd: Fd, bytes: []u8, offset: u64) Read {
 pub fn write(fd: Fd, bytes: []const u8, offset: u64) E {
     var done: usize = 0;
     while (done < bytes.len) {
-        const size = @min(bytes.len - done, chunk_max);
-        const result = linux.pwrite(fd, bytes.ptr + done, size, @intCast(offset + done));
+        const effect = faults.effect(.write);
+        const size = @min(bytes.len - done, chunk_max, sizeLimit(effect));
+        const result = failure(effect) orelse
+            linux.pwrite(fd, bytes.ptr + done, size, @intCast(offset + done));
         switch (E.init(result)) {
             .SUCCESS => {},
             .INTR => continue,
@@ -103,7 +130,8 @@ pub fn write(fd: Fd, bytes: []const u8, offset: u64) E {
 pub fn allocate(fd: Fd, size: u64) E {
     if (size == 0) return .SUCCESS;
     while (true) {
-        switch (E.init(linux.fallocate(fd, 0, 0, @intCast(size)))) {
+        const injected = failure(faults.effect(.allocate));
+        switch (E.init(injected orelse linux.fallocate(fd, 0, 0, @intCast(size)))) {
             .INTR => continue,
             .OPNOTSUPP, .NOSYS => break,
             else => |result| return result,
@@ -123,7 +151,7 @@ pub fn startSync(fd: Fd, offset: u64, size: u64) void {
 
 pub fn sync(fd: Fd) E {
     while (true) {
-        const result = E.init(linux.fsync(fd));
+        const result = E.init(failure(faults.effect(.sync)) orelse linux.fsync(fd));
         if (result != .INTR) return result;
     }
 }

@@ -42,7 +42,7 @@ function settle(counts: Counts, code: number): Counts {
 }
 
 async function zigSuite(zig: string): Promise<Counts> {
-  const { text, code } = await runSuite([zig, "build", "test", "--summary", "all"], {})
+  const { text, code } = await runSuite([zig, "build", "test", "fuzz", "--summary", "all"], {})
   // "Build Summary: 12/12 steps succeeded; 61/63 tests passed; 1 skipped; 1 failed"
   const summary = text.match(/Build Summary:.*$/m)?.[0] ?? ""
   const passed = lastNumber(summary, /(\d+)\/\d+ tests passed/g)

@@ -14,7 +14,12 @@ const INDEX_SIZE_MAX = 512 * 1024 * 1024
 
 /** Reads and checks an index by itself. Throws MalformedError, IoError. Linear in its entries. */
 export async function readIndex(path: string): Promise<CheckpointIndex> {
-  const reader = new JsonReader(decodeUtf8(await readWhole(path, INDEX_SIZE_MAX), path), path)
+  return parseIndex(await readWhole(path, INDEX_SIZE_MAX), path)
+}
+
+/** An index from its bytes. */
+export function parseIndex(bytes: Uint8Array, path: string): CheckpointIndex {
+  const reader = new JsonReader(decodeUtf8(bytes, path), path)
   const weightMap = new Map<string, string>()
   const keys = new Set<string>()
   const shards = new Set<string>()

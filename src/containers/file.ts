@@ -77,8 +77,13 @@ function notRegular(path: string, stats: Kind): unknown {
   return fileFault(path, "cannot be read", { expected: "a regular file", found: fileKind(stats), hint })
 }
 
+/** What bytes are read from: an open file. */
+export interface ByteReader {
+  read(bytes: Uint8Array, offset: number, length: number, position: number): Promise<{ readonly bytesRead: number }>
+}
+
 /** `size` bytes from `offset`; throws IoError where the file has become shorter. */
-export async function readExactly(handle: FileHandle, path: string, offset: number, size: number): Promise<Uint8Array> {
+export async function readExactly(handle: ByteReader, path: string, offset: number, size: number): Promise<Uint8Array> {
   const bytes = new Uint8Array(size)
   let done = 0
   while (done < size) {

@@ -6,12 +6,11 @@
  * Dimensions stand fastest first in the file and last in `StoredTensor.shape`. Tensors must lie in the file, aligned,
  * and must not overlap; bytes between them are padding.
  */
-import type { FileHandle } from "node:fs/promises"
 import { basename } from "node:path"
 import { UnsupportedError } from "../errors.ts"
 import type { ContainerFile, SourceFile, StoredTensor } from "./container.ts"
 import { type Dtype, tensorBytes } from "./dtype.ts"
-import { readExactly, withFile } from "./file.ts"
+import { type ByteReader, readExactly, withFile } from "./file.ts"
 import { GGML_BLOCKS, type GgmlType, isGgmlType } from "./ggml-type.ts"
 import { GgufCursor, ShortRead, unsupportedGguf } from "./gguf-cursor.ts"
 import { type GgufMetadata, ggufNumber, readValue } from "./gguf-metadata.ts"
@@ -73,33 +72,37 @@ export interface GgufFile extends ContainerFile {
  * IoError where it cannot be read.
  */
 export async function openGguf(path: string, name: string = basename(path)): Promise<GgufFile> {
-  return await withFile(path, name, async (handle, file) => {
-    const first = await readExactly(handle, path, 0, Math.min(READ_SIZE, file.size))
-    const cursor = new GgufCursor(path, file.size, first)
-    const { version, tensorCount, entryCount } = readStart(cursor)
-    const values = new Map<string, ReturnType<typeof readValue>>()
-    for (let i = 0; i < entryCount; i += 1) {
-      const [key, value] = await item(handle, cursor, readEntry)
-      if (values.has(key)) throw fileFault(path, `metadata ${quote(key)} is there twice`)
-      values.set(key, value)
-    }
-    const infos = new Map<string, TensorInfo>()
-    for (let i = 0; i < tensorCount; i += 1) {
-      const info = await item(handle, cursor, readInfo)
-      if (infos.has(info.name)) throw tensorFault(path, info.name, "is there twice")
-      infos.set(info.name, info)
-    }
-    const metadata = { version, alignment: DEFAULT_ALIGNMENT, values, bytes: cursor.bytes }
-    const gguf: GgufMetadata = { ...metadata, alignment: readAlignment(metadata, path) }
-    const headerSize = Math.ceil(cursor.position / gguf.alignment) * gguf.alignment
-    const tensors = [...infos.values()].map((info) => placeTensor(info, file, headerSize, gguf.alignment))
-    checkOverlap(tensors, headerSize)
-    return { file, tensors, metadata: new Map(), headerSize, gguf }
-  })
+  return await withFile(path, name, parseGguf)
+}
+
+/** The header of `file`, read through `handle` as far as it goes. */
+export async function parseGguf(handle: ByteReader, file: SourceFile): Promise<GgufFile> {
+  const { path } = file
+  const first = await readExactly(handle, path, 0, Math.min(READ_SIZE, file.size))
+  const cursor = new GgufCursor(path, file.size, first)
+  const { version, tensorCount, entryCount } = readStart(cursor)
+  const values = new Map<string, ReturnType<typeof readValue>>()
+  for (let i = 0; i < entryCount; i += 1) {
+    const [key, value] = await item(handle, cursor, readEntry)
+    if (values.has(key)) throw fileFault(path, `metadata ${quote(key)} is there twice`)
+    values.set(key, value)
+  }
+  const infos = new Map<string, TensorInfo>()
+  for (let i = 0; i < tensorCount; i += 1) {
+    const info = await item(handle, cursor, readInfo)
+    if (infos.has(info.name)) throw tensorFault(path, info.name, "is there twice")
+    infos.set(info.name, info)
+  }
+  const metadata = { version, alignment: DEFAULT_ALIGNMENT, values, bytes: cursor.bytes }
+  const gguf: GgufMetadata = { ...metadata, alignment: readAlignment(metadata, path) }
+  const headerSize = Math.ceil(cursor.position / gguf.alignment) * gguf.alignment
+  const tensors = [...infos.values()].map((info) => placeTensor(info, file, headerSize, gguf.alignment))
+  checkOverlap(tensors, headerSize)
+  return { file, tensors, metadata: new Map(), headerSize, gguf }
 }
 
 /** Reads one item; where its bytes are not there yet, at least doubles what has been read and reads it again. */
-async function item<T>(handle: FileHandle, cursor: GgufCursor, read: (cursor: GgufCursor) => T): Promise<T> {
+async function item<T>(handle: ByteReader, cursor: GgufCursor, read: (cursor: GgufCursor) => T): Promise<T> {
   const start = cursor.position
   for (;;) {
     try {
@@ -112,7 +115,7 @@ async function item<T>(handle: FileHandle, cursor: GgufCursor, read: (cursor: Gg
   }
 }
 
-async function readOn(handle: FileHandle, cursor: GgufCursor, end: number): Promise<void> {
+async function readOn(handle: ByteReader, cursor: GgufCursor, end: number): Promise<void> {
   if (end > HEADER_SIZE_MAX) {
     const values = { expected: `at most ${HEADER_SIZE_MAX} bytes`, found: `at least ${end}` }
     throw fileFault(cursor.path, "header is too long", values)
