@@ -4,10 +4,11 @@
  *
  *     models--org--name/snapshots/<revision>/model.safetensors -> ../../blobs/<hash>
  */
-import { lstat, realpath } from "node:fs/promises"
+import { type FileHandle, lstat, readlink, realpath } from "node:fs/promises"
 import { basename, dirname, join, sep } from "node:path"
 import { ioFault } from "../containers/file.ts"
 import { fileFault, quote } from "../containers/quote.ts"
+import type { MalformedError } from "../errors.ts"
 
 /** Folders between a file and the `snapshots` folder above it; repositories are flat or nearly so. */
 const SNAPSHOT_DEPTH_MAX = 8
@@ -46,19 +47,36 @@ export async function insideTarget(path: string, bounds: FolderBounds): Promise<
     const stats = await lstat(path)
     if (!stats.isSymbolicLink()) return path
     const target = await realpath(path)
-    const prefix = bounds.root.endsWith(sep) ? bounds.root : bounds.root + sep
-    return target.startsWith(prefix) || dirname(target) === bounds.blobs ? target : undefined
+    return isInside(target, bounds) ? target : undefined
   } catch (error) {
     throw ioFault(path, error)
   }
 }
 
+/** Of a real path. */
+function isInside(target: string, { root, blobs }: FolderBounds): boolean {
+  return target.startsWith(root.endsWith(sep) ? root : root + sep) || dirname(target) === blobs
+}
+
+/**
+ * Throws MalformedError where the file that is open under the name `path` is none of the folder: between the look at a
+ * link and the opening it may have been turned elsewhere. What was opened is what the kernel says (proc(5), fd).
+ */
+export async function requireOpenInside(handle: FileHandle, path: string, bounds: FolderBounds): Promise<void> {
+  const target = await readlink(`/proc/self/fd/${handle.fd}`)
+  if (!isInside(target, bounds)) throw leavesFolder(path, target)
+}
+
 /** Throws MalformedError where `path`, a file of the folder, is a link that leaves it. */
 export async function requireInside(path: string, bounds: FolderBounds): Promise<void> {
   if ((await insideTarget(path, bounds)) !== undefined) return
-  throw fileFault(path, "symbolic link leaves the folder", {
+  throw leavesFolder(path, await realpath(path))
+}
+
+function leavesFolder(path: string, target: string): MalformedError {
+  return fileFault(path, "symbolic link leaves the folder", {
     expected: "a file of the folder or a blob of the Hugging Face cache",
-    found: quote(await realpath(path)),
+    found: quote(target),
     hint: "put the file itself in the folder, or name the file it points to",
   })
 }

@@ -16,7 +16,7 @@ import type { Checkpoint, CheckpointIndex } from "./checkpoint.ts"
 import { mapConcurrent } from "./concurrent.ts"
 import { DECLARING_FILES, type DeclaringFile, findDeclared } from "./declared.ts"
 import { collectTensors, readIndex, shardNames } from "./index-file.ts"
-import { type FolderBounds, folderBounds, requireInside } from "./links.ts"
+import { type FolderBounds, folderBounds, requireInside, requireOpenInside } from "./links.ts"
 import { ggufFileOf, openGgufCheckpoint } from "./open-gguf.ts"
 import { findSideFiles, listFolder } from "./side-files.ts"
 
@@ -25,6 +25,11 @@ import { findSideFiles, listFolder } from "./side-files.ts"
  * files.
  */
 const OPEN_COUNT_MAX = 16
+/**
+ * Of all shards together: those of the largest models take 30 MB. A folder of many headers that are each as long as one may
+ * be would fill the memory.
+ */
+const HEADERS_SIZE_MAX = 500_000_000
 /** config.json of the largest models is below 100 KB; embedded per-module settings reach a few MB. */
 const CONFIG_SIZE_MAX = 64 * 1024 * 1024
 
@@ -100,9 +105,19 @@ async function openFolder(path: string, folder: string, indexName: string | unde
   const shardList = index === undefined ? unindexedShards(folder, entries) : shardNames(index)
   for (const name of shardList) if (!names.has(name)) throw missingShard(index, folder, name)
 
+  let headerBytes = 0
   const shards = await mapConcurrent(shardList, OPEN_COUNT_MAX, async (name) => {
-    await requireInside(join(folder, name), bounds)
-    return await openSafetensors(join(folder, name), name)
+    const path = join(folder, name)
+    await requireInside(path, bounds)
+    const shard = await openSafetensors(path, name, (handle) => requireOpenInside(handle, path, bounds))
+    headerBytes += shard.headerSize
+    if (headerBytes > HEADERS_SIZE_MAX) {
+      throw fileFault(folder, "headers of the shards are too long together", {
+        expected: `at most ${HEADERS_SIZE_MAX} bytes`,
+        found: `at least ${headerBytes}`,
+      })
+    }
+    return shard
   })
   const settings = await readSettings(folder, names, bounds)
   const own = new Set([...shardList, CONFIG_NAME, ...(chosen === undefined ? [] : [chosen])])

@@ -46,6 +46,9 @@ export function fileKind(stats: Kind): string {
   return "a special file"
 }
 
+/** Throws where a file that is open must not be read; nothing of it has been read then. */
+export type OpenCheck = (handle: FileHandle) => Promise<void>
+
 /**
  * Opens a regular file, lets `use` read it, and closes it. `name` is what messages and outputs call the file within its
  * checkpoint. Throws MalformedError for anything that is not a regular file, IoError where the system refuses.
@@ -54,6 +57,7 @@ export async function withFile<T>(
   path: string,
   name: string,
   use: (handle: FileHandle, file: SourceFile) => Promise<T>,
+  allow?: OpenCheck,
 ): Promise<T> {
   let handle: FileHandle | undefined
   try {
@@ -63,6 +67,7 @@ export async function withFile<T>(
     handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY)
     const stats = await handle.stat({ bigint: true })
     if (!stats.isFile()) throw notRegular(path, stats)
+    await allow?.(handle)
     const size = Number(stats.size)
     return await use(handle, { path, name, size, device: stats.dev, inode: stats.ino, mtimeNs: stats.mtimeNs })
   } catch (error) {

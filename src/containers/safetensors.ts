@@ -10,7 +10,7 @@ import { basename } from "node:path"
 import { RefusedError } from "../errors.ts"
 import type { ContainerFile, SourceFile, StoredTensor } from "./container.ts"
 import { DTYPE_BITS, isSafetensorsDtype, type SafetensorsDtype, tensorBytes } from "./dtype.ts"
-import { readExactly, withFile } from "./file.ts"
+import { type ByteReader, type OpenCheck, readExactly, withFile } from "./file.ts"
 import { foreignFile } from "./foreign.ts"
 import { decodeUtf8, JsonReader } from "./json.ts"
 import { faultLine, fileFault, quote, tensorFault } from "./quote.ts"
@@ -38,14 +38,19 @@ const PLAIN_ENTRY = new RegExp(
 /**
  * Opens a file and reads its header. `name` is what the checkpoint calls it. Throws MalformedError where the header
  * breaks the format or does not fit the file, UnsupportedError for a known other format, IoError where it cannot be
- * read.
+ * read, and what `allow` throws of the open file.
  */
-export async function openSafetensors(path: string, name: string = basename(path)): Promise<ContainerFile> {
-  return await withFile(path, name, async (handle, file) => {
+export async function openSafetensors(
+  path: string,
+  name: string = basename(path),
+  allow?: OpenCheck,
+): Promise<ContainerFile> {
+  const parse = async (handle: ByteReader, file: SourceFile) => {
     const prefix = await readExactly(handle, path, 0, Math.min(PREFIX_SIZE, file.size))
     const size = headerSize(prefix, file)
     return parseHeader(await readExactly(handle, path, PREFIX_SIZE, size), file)
-  })
+  }
+  return await withFile(path, name, parse, allow)
 }
 
 /** The length word of a file, checked against the limit and the file before anything of that size is allocated. */

@@ -1,5 +1,5 @@
 /** Every broken input through the program: its exit code, one line, nothing written. */
-import { describe, expect, test } from "bun:test"
+import { afterAll, describe, expect, test } from "bun:test"
 import { existsSync, mkdirSync, readdirSync } from "node:fs"
 import { brokenInputs } from "../support/broken.ts"
 import { temporaryFolder } from "../support/checkpoints.ts"
@@ -14,6 +14,9 @@ function expectOneLine(stderr: string, says: RegExp): void {
 }
 
 describe("broken inputs", () => {
+  let tried = 0
+  afterAll(() => console.log(`${tried} malformed inputs tried by inspect and convert, each refused in one line`))
+
   test.each(brokenInputs.map((input) => [input.name, input] as const))("%s", async (_name, input) => {
     using folder = temporaryFolder()
     mkdirSync(folder.file("in"))
@@ -30,6 +33,7 @@ describe("broken inputs", () => {
     expect(converted.exitCode).toBe(input.exitCode)
     expect(existsSync(folder.file("out"))).toBe(false)
     expect(readdirSync(folder.path)).toEqual(before)
+    tried += 1
   })
 })
 
