@@ -22,6 +22,7 @@ comptime {
     _ = @import("machine/system.zig");
     _ = @import("machine/topology.zig");
     _ = @import("testing/levels.zig");
+    _ = @import("matvec/matrix.zig");
     _ = @import("matvec/team.zig");
     _ = @import("matvec/teams.zig");
     _ = @import("matvec/requantize.zig");

@@ -41,7 +41,7 @@ pub inline fn multiply(
         at = @alignCast(at + layout.head_bytes);
         for (0..count) |i| {
             int8.prefetch(options, at, layout.span_bytes);
-            addSpan(dot, n, &scales, i, at, x, first, span + i, &sums);
+            addSpan(dot, n, options, &scales, i, at, x, first, span + i, &sums);
             at = @alignCast(at + layout.span_bytes);
         }
         span += count;
@@ -52,6 +52,7 @@ pub inline fn multiply(
 inline fn addSpan(
     comptime dot: Dot,
     comptime n: comptime_int,
+    comptime options: int8.Options,
     scales: *const scales_file.All(dot, lane_count),
     i: usize,
     codes: [*]align(64) const u8,
@@ -65,7 +66,7 @@ inline fn addSpan(
     inline for (0..layout.span_blocks) |block| {
         const begin = codes + block * groups * dots.word_bytes;
         const sumsOf = if (comptime hasFloats(dot)) blockSumsOfFloats else blockSums;
-        const totals = sumsOf(dot, n, groups, @alignCast(begin), x, first, span, block);
+        const totals = sumsOf(dot, n, options, groups, @alignCast(begin), x, first, span, block);
         const place = scales_file.place(dot, i, block);
         inline for (sums, &totals, 0..) |*sum, *total, c| inline for (0..parts) |part| {
             sum[part] = math.mulAdd(total[part], scales.scales[place][part], sum[part]);
@@ -84,6 +85,7 @@ inline fn addSpan(
 inline fn blockSums(
     comptime dot: Dot,
     comptime n: comptime_int,
+    comptime options: int8.Options,
     comptime groups: comptime_int,
     codes: [*]align(64) const u8,
     x: *const table.Activations,
@@ -91,7 +93,7 @@ inline fn blockSums(
     span: usize,
     comptime block: comptime_int,
 ) [n]int8.Sums {
-    @setFloatMode(.optimized);
+    @setFloatMode(options.float_mode);
     const layout = dots.Layout(dot);
     // An FMA waits four cycles for the one before it: at least four sums take turns.
     const chains = @max(1, 4 / (parts * n));
@@ -132,6 +134,7 @@ fn hasFloats(comptime dot: Dot) bool {
 inline fn blockSumsOfFloats(
     comptime dot: Dot,
     comptime n: comptime_int,
+    comptime options: int8.Options,
     comptime groups: comptime_int,
     codes: [*]align(64) const u8,
     x: *const table.Activations,
@@ -139,7 +142,7 @@ inline fn blockSumsOfFloats(
     span: usize,
     comptime block: comptime_int,
 ) [n]int8.Sums {
-    @setFloatMode(.optimized);
+    @setFloatMode(options.float_mode);
     const chains = @max(1, 4 / (parts * n));
     const halves = if (dot.codes == .four_floats) 2 else 1;
     var sums: [n][parts][chains]Floats = @splat(@splat(@splat(@splat(0))));

@@ -2,7 +2,7 @@
 //! scales, added up in f32 in the order of the columns. Nothing depends on the level, so that all
 //! levels give the same bits.
 //!
-//! What makes it fast, each with its row in testing/bench_matvec.zig:
+//! What makes it fast, each with its row in `zig build bench-matvec`:
 //! - weights stay 4-bit up to the register: a byte shuffle looks up 32 or 64 of them at once;
 //! - nibbles are parted by a mask and a shift, without a branch;
 //! - 16 rows stand side by side (dot.zig), so that no sum crosses lanes, and both register halves
@@ -35,6 +35,8 @@ pub const Options = struct {
     prefetch: usize = prefetch_distance,
     /// Runs of tiles that are read at once.
     streams: comptime_int = 2,
+    /// Of the sums within a block in float arithmetic.
+    float_mode: std.builtin.FloatMode = .optimized,
 };
 
 /// Σ integer · activation · scales for the rows of each of `t` tiles and columns `first` … `first`

@@ -202,8 +202,7 @@ pub const Matrix = struct {
     /// Even runs of tiles for as many workers as pay.
     fn split(matrix: *Matrix) error{OutOfMemory}![]Share {
         const tile_count = matrix.tileCount();
-        const paying = @max(1, tile_count * matrix.tile_bytes / worker_bytes_min);
-        const count = @min(matrix.team.placements.len, tile_count, paying);
+        const count = workerCount(matrix.team.placements.len, tile_count, matrix.tile_bytes);
         const shares = try matrix.gpa.alloc(Share, @intCast(count));
         for (shares, 0..) |*share, i| share.* = .{
             .tile_begin = tile_count * i / count,
@@ -382,3 +381,30 @@ pub const Matrix = struct {
         try matrix.startThread(reference.run);
     }
 };
+
+/// Workers that pay, of a team of `team_count`: a small matrix is done before more of them have
+/// heard of it.
+fn workerCount(team_count: u64, tile_count: u64, tile_bytes: u64) u64 {
+    const paying = @max(1, tile_count * tile_bytes / worker_bytes_min);
+    return @min(team_count, tile_count, paying);
+}
+
+test "small matrices have fewer workers" {
+    const of = dots.Layout(@import("../codecs/mxfp4.zig").dot);
+    const cases = [_]struct { rows: u64, columns: u64, workers: u64 }{
+        .{ .rows = 16, .columns = 2880, .workers = 1 },
+        .{ .rows = 64, .columns = 4096, .workers = 1 },
+        .{ .rows = 256, .columns = 2880, .workers = 1 },
+        .{ .rows = 512, .columns = 2880, .workers = 3 },
+        .{ .rows = 2880, .columns = 2880, .workers = 22 },
+        .{ .rows = 5760, .columns = 2880, .workers = 44 },
+        .{ .rows = 65536, .columns = 2880, .workers = 64 },
+        // A tile is the least that a worker has.
+        .{ .rows = 32, .columns = 1 << 20, .workers = 2 },
+    };
+    for (cases) |case| {
+        const tile_bytes = of.tileBytes(case.columns / dots.span_columns);
+        const count = workerCount(64, case.rows / dots.tile_rows, tile_bytes);
+        try std.testing.expectEqual(case.workers, count);
+    }
+}
