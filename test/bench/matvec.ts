@@ -3,9 +3,11 @@
  * without its own repacking; torch on the dense weight, and torch in the way that weights are commonly used, expanded
  * first. All take turns, so that a slow moment of the machine meets everyone; medians are compared.
  */
+import { rmSync } from "node:fs"
 import { join } from "node:path"
 import { loadMatrix, type Matrix, openCheckpoint } from "../../src/index.ts"
 import { randomActivations } from "../../src/matrix/vector.ts"
+import { machineInfo, selectLevel } from "../../src/native/machine.ts"
 import { MemoryStream } from "../../src/native/stream.ts"
 import { findRoom } from "../fixtures/room.ts"
 import { writeSafetensors } from "../fixtures/safetensors-file.ts"
@@ -68,7 +70,7 @@ export interface MatvecBenchResult extends MatvecShape {
 const ROUND_SECONDS = 0.02
 const STREAM_BYTES = 128 * 2 ** 20
 /** Dense weights beyond this are left out. */
-const DENSE_BYTES_MAX = 600e6
+const DENSE_BYTES_MAX = 800e6
 
 interface Runner {
   readonly name: string
@@ -78,6 +80,24 @@ interface Runner {
 }
 
 const NAME = "block.0.mlp.mlp1_weight"
+
+/** The same matrix as numbers: what fusion is compared with. */
+const DENSE = [
+  { name: "dense bf16", dtype: "BF16", width: 2 },
+  { name: "dense f32", dtype: "F32", width: 4 },
+] as const
+const DENSE_NAME = "weight"
+
+/** A dense weight of small random numbers. */
+function writeDense(path: string, { rows, columns }: MatvecShape, { dtype, width }: (typeof DENSE)[number]): void {
+  const noise = randomBytes(1 << 20, 2)
+  // The high byte of each number: around 2^-10, of both signs.
+  for (let i = width - 1; i < noise.length; i += width) noise[i] = (noise[i]! & 0x80) | 0x3a
+  const size = rows * columns * width
+  writeSafetensors(path, [{ name: DENSE_NAME, dtype, shape: [rows, columns], size }], function* () {
+    for (let done = 0; done < size; done += noise.length) yield noise.subarray(0, Math.min(noise.length, size - done))
+  })
+}
 
 /** An MXFP4 weight of random codes, with scales as trained weights have them. */
 function writeWeight(path: string, { experts, rows, columns }: MatvecShape): void {
@@ -96,18 +116,52 @@ function writeWeight(path: string, { experts, rows, columns }: MatvecShape): voi
 }
 
 /** Our own products; a stacked weight's go round its experts, so that each comes from memory. */
-function ownRunner(matrix: Matrix, arithmetic: "int8" | "float"): Runner {
+function ownRunner(matrix: Matrix, arithmetic: "int8" | "float", name: string = arithmetic): Runner {
   const { columns, experts, packedBytes } = matrix.facts
   const x = randomActivations(columns, 1)
   let next = 0
   return {
-    name: arithmetic,
+    name,
     bytes: packedBytes,
     run: (count) => {
       if (experts === 1) return Array.from(matrix.time(x, count, { arithmetic }))
       return Array.from({ length: count }, () => matrix.time(x, 1, { arithmetic, expert: next++ % experts })[0]!)
     },
   }
+}
+
+/** Products of the next level of this CPU, and of the dense weights that are not too large. */
+async function otherRunners(
+  shape: MatvecShape,
+  threads: number,
+  stack: DisposableStack,
+  folder: string,
+): Promise<Runner[]> {
+  const runners: Runner[] = []
+  const { level, levels } = machineInfo()
+  const best = levels.findIndex(({ name }) => name === level)
+  const next = levels.slice(best + 1).find(({ supported, name }) => supported && name !== "scalar")
+  if (next !== undefined) {
+    const path = join(folder, "weight.safetensors")
+    selectLevel(next.name)
+    try {
+      const matrix = stack.use(await loadMatrix(await openCheckpoint(path), NAME, { threads, arithmetic: "int8" }))
+      for (const arithmetic of ["int8", "float"] as const)
+        runners.push(ownRunner(matrix, arithmetic, `${arithmetic} ${next.name}`))
+    } finally {
+      selectLevel(level)
+    }
+  }
+  if (shape.experts > 1) return runners
+  for (const dense of DENSE) {
+    const path = join(folder, "dense.safetensors")
+    if (shape.rows * shape.columns * dense.width > DENSE_BYTES_MAX) continue
+    writeDense(path, shape, dense)
+    const matrix = stack.use(await loadMatrix(await openCheckpoint(path), DENSE_NAME, { threads }))
+    runners.push(ownRunner(matrix, "float", dense.name))
+    rmSync(path)
+  }
+  return runners
 }
 
 /**
@@ -150,7 +204,8 @@ async function benchShape(shape: MatvecShape, threads: number, bench: MatvecBenc
   const matrix = stack.use(await loadMatrix(await openCheckpoint(path), NAME, { threads, arithmetic: "int8" }))
   const stream = stack.use(new MemoryStream({ threads, numa: true, size: STREAM_BYTES }))
   const peers = bench.peers ? await peerRunners(shape, matrix.facts.threads, stack) : "not asked for"
-  const own = [ownRunner(matrix, "int8"), ownRunner(matrix, "float")]
+  const others = await otherRunners(shape, threads, stack, room.path)
+  const own = [ownRunner(matrix, "int8"), ownRunner(matrix, "float"), ...others]
   const runners = typeof peers === "string" ? own : [...own, ...peers]
   const times = runners.map((): number[] => [])
   const reads = { read: [] as number[], read_interleaved: [] as number[] }
@@ -188,20 +243,41 @@ export async function benchMatvec(bench: MatvecBenchOptions): Promise<MatvecBenc
   return results
 }
 
+/** How int8 products grow from one thread to all, beside what memory lets them: 1 is all that there is to have. */
+export function describeScaling(results: readonly MatvecBenchResult[]): string[] {
+  return results.flatMap((all) => {
+    if (all.threads === 1) return []
+    const same = ({ experts, rows, columns }: MatvecShape) =>
+      experts === all.experts && rows === all.rows && columns === all.columns
+    const one = results.find((result) => result.threads === 1 && same(result))
+    if (one === undefined) return []
+    const [single] = one.contenders
+    const [own] = all.contenders
+    const grown = single!.medianSeconds / own!.medianSeconds
+    const limit = Math.max(all.readPlain, all.readInterleaved) / (single!.bytes / single!.medianSeconds)
+    const share = grown / Math.min(all.threads, limit)
+    const times = `${grown.toFixed(2)} × from 1 to ${all.threads} threads`
+    return [`${shapeText(all)}: ${times}, ${share.toFixed(2)} of min(threads, memory's limit / one thread's rate)`]
+  })
+}
+
+function shapeText({ experts, rows, columns }: MatvecShape): string {
+  return `${experts > 1 ? `${experts} × ` : ""}${rows} × ${columns}`
+}
+
 /** The result in lines for people. */
 export function describeMatvec(result: MatvecBenchResult): string[] {
   const rate = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB/s`
   const [own] = result.contenders
-  const stack = result.experts > 1 ? `${result.experts} × ` : ""
   const threads = result.threads === 1 ? "1 thread" : `${result.threads} threads`
   const reads = `reading ${rate(result.readPlain)} plain, ${rate(result.readInterleaved)} in four runs`
   const lines = result.contenders.map(({ name, bytes, medianSeconds, gigaflops }) => {
     const time = `${(medianSeconds * 1e6).toFixed(0)} µs`.padStart(12)
     const compared = (medianSeconds / own!.medianSeconds).toFixed(2)
-    return `  ${name.padEnd(14)}${time}${rate(bytes / medianSeconds).padStart(12)}${`${gigaflops.toFixed(1)} Gflop/s`.padStart(16)}${compared.padStart(9)} × int8`
+    return `  ${name.padEnd(16)}${time}${rate(bytes / medianSeconds).padStart(12)}${`${gigaflops.toFixed(1)} Gflop/s`.padStart(16)}${compared.padStart(9)} × int8`
   })
   return [
-    `${stack}${result.rows} × ${result.columns}, ${threads}, ${result.level}: ${reads}`,
+    `${shapeText(result)}, ${threads}, ${result.level}: ${reads}`,
     ...lines,
     ...(result.left === undefined ? [] : [`  no peers: ${result.left}`]),
   ]

@@ -12,7 +12,7 @@ import { join } from "node:path"
 import { parseArgs } from "node:util"
 import { benchConvert, CONVERT_BENCH, describeConvert } from "./convert.ts"
 import { describeMachine } from "./machine.ts"
-import { benchMatvec, describeMatvec, MATVEC_BENCH, type MatvecShape } from "./matvec.ts"
+import { benchMatvec, describeMatvec, describeScaling, MATVEC_BENCH, type MatvecShape } from "./matvec.ts"
 
 const RESULTS = join(import.meta.dir, "results")
 
@@ -62,7 +62,8 @@ async function runMatvec({ shape, threads, repeat }: Arguments): Promise<Ran> {
     ...(threads === undefined ? {} : { threads: threads.map((text) => count(text, 0)) }),
     rounds: count(repeat, MATVEC_BENCH.rounds),
   })
-  return { results, lines: results.flatMap(describeMatvec), whole: shape === undefined && threads === undefined }
+  const lines = [...results.flatMap(describeMatvec), ...describeScaling(results)]
+  return { results, lines, whole: shape === undefined && threads === undefined }
 }
 
 function parseShape(text: string): MatvecShape {
