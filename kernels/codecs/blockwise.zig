@@ -67,7 +67,8 @@ pub fn Codec(comptime elements: [16]f32) type {
         pub fn value(tile: *const Tile, row: u64, column: u64) f32 {
             const byte = tile.line(0, row)[column / 2];
             const code = if (column % 2 == 0) byte >> 4 else byte & 15;
-            const product = quiet(elements[code] * absmaxOf(tile, row, column / tile.parameters[0]));
+            const absmax = absmaxOf(tile, row, column / tile.parameters[0]);
+            const product = quiet(elements[code] * absmax);
             return switch (roundingOf(tile)) {
                 .none => product,
                 .f16 => float.f32FromF16(float.f16FromF32(product)),
@@ -93,7 +94,8 @@ pub fn Codec(comptime elements: [16]f32) type {
         /// int8 arithmetic has 127 steps of the largest element.
         const integers: [16]i8 = blk: {
             var nearest: [16]i8 = undefined;
-            for (&nearest, scaled_elements) |*integer, element| integer.* = @intFromFloat(@round(element));
+            for (&nearest, scaled_elements) |*integer, element|
+                integer.* = @intFromFloat(@round(element));
             break :blk nearest;
         };
 

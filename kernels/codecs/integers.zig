@@ -15,9 +15,9 @@
 //!     parameters[2]      columns that share a scale
 //!     parameters[3]      `Zeros`
 //!     parameters[4]      dtype of the arithmetic (scaled_row.zig: Rounding)
-//!     parameters[5]      packed: 1 where words hold floor(32 / bits) codes each and no code crosses
+//!     parameters[5]      packed: 1 where words hold floor(32 / bits) codes each and none crosses
 //!                        them. signed: bits of an F32 that multiplies the product; 0: none
-//!     parameters[6]      groups, where each column says which is its own; 0: they follow each other
+//!     parameters[6]      groups, where each column says which is its own; 0: one follows another
 //!
 //! packed and signed: (code - zero) * scale; affine: code * scale + bias. The difference is exact;
 //! the product, and the sum, are rounded to f32 and to the dtype of the arithmetic.
@@ -35,6 +35,9 @@ const Rounding = @import("scaled_row.zig").Rounding;
 const Sample = geometry_file.Sample;
 const Target = float.Target;
 const Tile = table.Tile;
+const checkWords = @import("integer_groups.zig").checkWords;
+const isPlaced = @import("integer_groups.zig").isPlaced;
+const packedZero = @import("integer_groups.zig").packedZero;
 const step = bit_stream.step;
 
 pub const Kind = enum { @"packed", signed, affine };
@@ -114,7 +117,7 @@ pub fn Codec(comptime kind: Kind, comptime sample_list: []const Sample) type {
             const group = groupOf(tile, column) orelse return float.nan;
             const pair = pairOf(tile, row, group);
             if (kind == .signed) {
-                const code: f32 = @floatFromInt(@as(i8, @bitCast(line[column])));
+                const code = signedByte(line[column]);
                 const product = rounded(tile, (code - pair.second) * pair.scale);
                 const factor = factorOf(tile) orelse return product;
                 return quiet(product * factor);
@@ -144,7 +147,7 @@ pub fn Codec(comptime kind: Kind, comptime sample_list: []const Sample) type {
             const zeros: Zeros = @enumFromInt(tile.parameters[3]);
             return .{ .scale = scale, .second = switch (zeros) {
                 .none => base,
-                .bytes => @as(f32, @floatFromInt(@as(i8, @bitCast(tile.line(2, row)[group])))) + base,
+                .bytes => base + signedByte(tile.line(2, row)[group]),
                 .words => @floatFromInt(packedZero(tile, row, group)),
             } };
         }
@@ -347,8 +350,9 @@ pub fn Codec(comptime kind: Kind, comptime sample_list: []const Sample) type {
                     second.* = pair.second;
                 }
                 const place = to + done;
-                non_finite_count +=
-                    decodeAny(target, tile, codes + done, &@as(F, scales), &@as(F, seconds), place, n);
+                const pairs: [2]F = .{ scales, seconds };
+                const from = codes + done;
+                non_finite_count += decodeAny(target, tile, from, &pairs[0], &pairs[1], place, n);
             }
             return non_finite_count;
         }
@@ -364,9 +368,10 @@ pub fn Codec(comptime kind: Kind, comptime sample_list: []const Sample) type {
             count: u64,
         ) u64 {
             @setRuntimeSafety(false);
-            var rest: [step]u8 = @splat(0);
-            for (rest[0..count], codes) |*byte, stored| byte.* = stored;
-            const code = floats(rest);
+            const code = floats(if (count == step)
+                vector.load(@Vector(step, u8), codes)
+            else
+                loadRest(codes, count));
             var product = if (kind == .affine)
                 roundedVector(tile, roundedVector(tile, code * scales.*) + seconds.*)
             else
@@ -374,7 +379,14 @@ pub fn Codec(comptime kind: Kind, comptime sample_list: []const Sample) type {
             if (kind == .signed) {
                 if (factorOf(tile)) |f| product = quiet(product * @as(F, @splat(f)));
             }
-            const elements: [step]target.Bits() = vector.round(target, product);
+            const rounded_products = vector.round(target, product);
+            if (count == step) {
+                var counter: vector.NonFiniteCounter(target, step) = .{};
+                counter.add(rounded_products);
+                vector.store(to, rounded_products);
+                return counter.total();
+            }
+            const elements: [step]target.Bits() = rounded_products;
             var non_finite_count: u64 = 0;
             for (to[0..count], elements[0..count]) |*element, bits| {
                 element.* = bits;
@@ -385,31 +397,24 @@ pub fn Codec(comptime kind: Kind, comptime sample_list: []const Sample) type {
 
         inline fn floats(codes: @Vector(step, u8)) F {
             if (kind == .signed) {
-                return @floatFromInt(@as(@Vector(step, i32), @as(@Vector(step, i8), @bitCast(codes))));
+                const signed: @Vector(step, i8) = @bitCast(codes);
+                return @floatFromInt(@as(@Vector(step, i32), signed));
             }
             return @floatFromInt(@as(@Vector(step, i32), codes));
         }
     };
 }
 
-/// Whether scales, or what is placed like them, have this form.
-fn isPlaced(source: abi.Source, width: u32, groups: u32, bytes: u32) bool {
-    if (groups != 0) return source.unit_columns == 0 and source.line_bytes / bytes >= groups;
-    if (source.unit_columns != width) return false;
-    return if (width == 0) source.line_bytes >= bytes else source.unit_bytes == bytes;
+fn signedByte(byte: u8) f32 {
+    return @floatFromInt(@as(i8, @bitCast(byte)));
 }
 
-fn checkWords(geometry: Geometry, bits: u32, width: u32, groups: u32) bool {
-    const source = geometry.sources[2];
-    if (32 % bits == 0) {
-        return source.rows_per_line == 32 / bits and isPlaced(source, width, groups, 4);
-    }
-    if (source.rows_per_line != 0 or source.unit_columns != 0) return false;
-    const group_count = groupCount(geometry.columns, width, groups);
-    const word_bits = std.math.mul(u64, geometry.rows, bits) catch return false;
-    const word_rows = std.math.divCeil(u64, word_bits, 32) catch unreachable;
-    const words = std.math.mul(u64, word_rows, group_count) catch return false;
-    return source.line_bytes / 4 >= words;
+/// Only the bytes that there are; zeros follow.
+fn loadRest(codes: [*]const u8, count: u64) @Vector(step, u8) {
+    @setRuntimeSafety(false);
+    var rest: [step]u8 = @splat(0);
+    for (rest[0..count], codes) |*byte, stored| byte.* = stored;
+    return rest;
 }
 
 /// Parameters of a sample.
@@ -431,31 +436,6 @@ pub fn parameters(
         more[1],
         0,
     };
-}
-
-fn groupCount(columns: u64, width: u64, groups: u64) u64 {
-    if (groups != 0) return groups;
-    return if (width == 0) 1 else (columns + width - 1) / width;
-}
-
-/// The zero of a row's group, packed along the rows.
-fn packedZero(tile: *const Tile, row: u64, group: u64) u32 {
-    const bits = tile.parameters[0];
-    const begin = (tile.row_begin + row) * bits;
-    const mask = (@as(u64, 1) << @intCast(bits)) - 1;
-    if (32 % bits == 0) {
-        const word = std.mem.readInt(u32, tile.line(2, row)[group * 4 ..][0..4], .little);
-        return @intCast(word >> @intCast(begin % 32) & mask);
-    }
-    const count = groupCount(tile.columns, tile.parameters[2], tile.parameters[6]);
-    const words = tile.sources[2];
-    const place = (begin / 32 * count + group) * 4;
-    var window: u64 = std.mem.readInt(u32, words[place..][0..4], .little);
-    if (begin % 32 + bits > 32) {
-        const next = std.mem.readInt(u32, words[place + count * 4 ..][0..4], .little);
-        window |= @as(u64, next) << 32;
-    }
-    return @intCast(window >> @intCast(begin % 32) & mask);
 }
 
 noinline fn unpackChunk(
