@@ -271,7 +271,7 @@ pub fn areSmall(codes: *const [block_bytes]u8) bool {
 
 /// Makes ±1 of ±0.5.
 pub fn doubleSmall(codes: *[block_bytes]u8) void {
-    for (codes) |*byte| byte.* = (byte.* & 0x11) << 1 | byte.* & 0x88;
+    for (codes) |*byte| byte.* = ((byte.* & 0x11) << 1) | (byte.* & 0x88);
 }
 
 pub const packValues = @import("../matvec/requantize.zig").packValues;

@@ -1,9 +1,9 @@
 /** `help [command]`: the first screen, or the screen of one command. */
 
 import { UsageError } from "../errors.ts"
+import { nearest } from "../nearest.ts"
 import { command } from "../ui/command.ts"
 import { commandHelp, mainHelp } from "../ui/help.ts"
-import { nearest } from "../ui/nearest.ts"
 import { printLines } from "../ui/terminal.ts"
 import { COMMAND_WORDS, findCommand, loadCommand, loadSpecs } from "./table.ts"
 

@@ -4,6 +4,7 @@ import type { StoredTensor } from "../containers/container.ts"
 import { escapeText, quote, tensorLine } from "../containers/quote.ts"
 import { shapeText } from "../containers/safetensors.ts"
 import { UnsupportedError, UsageError } from "../errors.ts"
+import { nearestNames } from "../nearest.ts"
 import { denseWeight } from "../schemes/dense.ts"
 import { takeInventory } from "../schemes/index.ts"
 import type { Inventory, Weight } from "../schemes/scheme.ts"
@@ -73,8 +74,7 @@ function denseMatrix(tensor: StoredTensor): Weight {
 
 function unknownName(checkpoint: Checkpoint, name: string, { weights, plain }: Inventory): UsageError {
   const names = [...weights.map((weight) => weight.name), ...plain.map((one) => one.name)]
-  const last = name.split(".").slice(-2).join(".")
-  const close = names.filter((one) => one.includes(name) || one.endsWith(last)).slice(0, NAME_COUNT_MAX)
+  const close = nearestNames(name, names, NAME_COUNT_MAX)
   const hint =
     close.length > 0
       ? `there is ${close.map(quote).join(", ")}`

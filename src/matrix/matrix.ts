@@ -186,10 +186,16 @@ export function isOfPairs(activation: ActivationName): boolean {
   return activation === "swiglu" || activation === "swiglu_oss"
 }
 
-/** Names the first activation that no product takes. */
+export const RANGE_TEXT = "activations are finite and not beyond 2^96"
+
+/** Index of the first activation that no product takes; -1: there is none. */
+export function firstOutOfRange(x: Float32Array): number {
+  return x.findIndex((value) => !(Math.abs(value) <= 2 ** 96))
+}
+
 function outOfRange(x: Float32Array): UsageError {
-  const index = x.findIndex((value) => !(Math.abs(value) <= 2 ** 96))
-  return new UsageError(`x[${index}] is ${x[index]}: activations are finite and not beyond 2^96`)
+  const index = firstOutOfRange(x)
+  return new UsageError(`x[${index}] is ${x[index]}: ${RANGE_TEXT}`)
 }
 
 export function cancelled(signal: AbortSignal | undefined): CancelledError {

@@ -7,14 +7,17 @@ import { UnsupportedError, UsageError } from "../errors.ts"
 import { BATCH_MAX } from "../native/abi.gen.ts"
 import { decodeMatrix } from "../native/decode.ts"
 import { denseWeight } from "../schemes/dense.ts"
+import { firstOutOfRange, RANGE_TEXT } from "./matrix.ts"
 import { readVectorFile } from "./npy.ts"
 
 /**
- * Activations from a .npy or .f32 file: `columns` values, or up to 16 times as many. Throws UsageError for other lengths,
- * MalformedError for a broken file.
+ * Activations from a .npy or .f32 file: `columns` values, or up to 16 times as many. Throws UsageError for other lengths
+ * and values that no product takes, MalformedError for a broken file.
  */
 export async function readActivations(path: string, columns: number): Promise<Float32Array> {
   const { shape, values } = await readVectorFile(path)
+  const bad = firstOutOfRange(values)
+  if (bad >= 0) throw new UsageError(`${escapeText(path)}: value ${bad} is ${values[bad]}: ${RANGE_TEXT}`)
   const batch = values.length / columns
   const fits = Number.isInteger(batch) && batch >= 1 && batch <= BATCH_MAX
   // The last dimension of several is a vector; [columns, 1] would be read the wrong way round.

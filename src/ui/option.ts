@@ -1,7 +1,7 @@
 /** Options of a command as data: one row serves the parser, the help, the completion scripts and the manual page. */
 import { UsageError } from "../errors.ts"
 import { parseSize } from "../format.ts"
-import { nearest } from "./nearest.ts"
+import { nearest } from "../nearest.ts"
 
 export interface Option<T> {
   /** One letter. */

@@ -6,7 +6,7 @@
 
 import { escapeText } from "../containers/quote.ts"
 import { UsageError } from "../errors.ts"
-import { nearest } from "./nearest.ts"
+import { nearest } from "../nearest.ts"
 import type { AnyOption, Options, OptionValues } from "./option.ts"
 
 export interface Positional {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test"
 import { DequantizerError, UsageError } from "../../src/errors.ts"
-import { nearest } from "../../src/ui/nearest.ts"
+import { nearest } from "../../src/nearest.ts"
 import { choice, flag, integer, list, size, text } from "../../src/ui/option.ts"
 import { parseArguments, requirePositionals } from "../../src/ui/parse.ts"
 

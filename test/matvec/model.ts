@@ -6,7 +6,8 @@ import { writeFileSync } from "node:fs"
 import { safetensorsHead } from "../fixtures/safetensors-file.ts"
 import { bf16Bytes, moderateScales, randomBytes, randomWords, type TemporaryFolder } from "../support/checkpoints.ts"
 
-const E2M1 = [0, 0.5, 1, 1.5, 2, 3, 4, 6, -0, -0.5, -1, -1.5, -2, -3, -4, -6]
+/** The values of the codes of FP4. */
+export const E2M1 = [0, 0.5, 1, 1.5, 2, 3, 4, 6, -0, -0.5, -1, -1.5, -2, -3, -4, -6]
 
 export interface Stored {
   readonly name: string

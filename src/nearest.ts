@@ -1,4 +1,4 @@
-/** "Did you mean": the known word that a mistyped one is nearest to. */
+/** "Did you mean": the known words that a mistyped one is nearest to. */
 
 /**
  * Edits from `a` to `b`: insert, delete, replace, or swap of two neighbours (optimal string alignment distance).
@@ -38,4 +38,25 @@ export function nearest(given: string, words: readonly string[]): string | undef
     }
   }
   return best
+}
+
+/** More names than a checkpoint of ordinary size has would take seconds. */
+const NAME_COUNT_MAX = 20_000
+
+/**
+ * Of long names made of parts, as tensors have them, those nearest to `given`, the nearest first: names that contain it,
+ * names that end with its last two parts, and names that it is at most a sixth of its letters away from.
+ */
+export function nearestNames(given: string, names: readonly string[], count: number): string[] {
+  const end = given.split(".").slice(-2).join(".")
+  const edits = Math.max(2, Math.floor(given.length / 6))
+  const related = (name: string) => given !== "" && (name.includes(given) || name.endsWith(end))
+  return names
+    .filter((name) => related(name) || Math.abs(name.length - given.length) <= edits)
+    .slice(0, NAME_COUNT_MAX)
+    .map((name) => ({ name, distance: editDistance(given, name) }))
+    .filter(({ name, distance }) => distance <= edits || related(name))
+    .toSorted((a, b) => a.distance - b.distance)
+    .slice(0, count)
+    .map(({ name }) => name)
 }
