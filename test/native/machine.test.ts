@@ -5,7 +5,7 @@ import { cpus, tmpdir } from "node:os"
 import { join } from "node:path"
 import { IoError, UnsupportedError, UsageError } from "../../src/errors.ts"
 import { decodeMatrix } from "../../src/native/decode.ts"
-import { open, temporaryFolder } from "../../src/native/library.ts"
+import { open } from "../../src/native/library.ts"
 import { levelNames, machineInfo, selectLevel } from "../../src/native/machine.ts"
 import { denseMxfp4 } from "./decoder.ts"
 import { fillBytes } from "./plan.ts"
@@ -113,8 +113,6 @@ test("a library that is none, lacks the functions, or is not there gives one sen
     writeFileSync(path, "not a library")
     chmodSync(path, 0o755)
     expect(() => open(path)).toThrow(`${path}: the native library cannot be opened`)
-    // The embedded library of a compiled executable: the temporary folder is what the user can change.
-    expect(() => open("/$bunfs/root/none.so")).toThrow(`${temporaryFolder()}: the native library cannot be opened`)
   } finally {
     rmSync(folder, { recursive: true })
   }
