@@ -109,8 +109,16 @@ pub const Codec = enum(u32) {
 /// What a target element is.
 pub const Dtype = enum(u32) { f32 = 0, f16 = 1, bf16 = 2, bytes = 3 };
 
-/// How source bytes are reached. `auto` is resolved by the library.
-pub const IoMode = enum(u32) { auto = 0, mmap = 1, pread = 2 };
+/// How the bytes of files are reached. `auto` is resolved by the library.
+pub const IoMode = enum(u32) {
+    auto = 0,
+    /// Sources are mapped. A target is mapped too, beside one writer at a time that calls the system.
+    mmap = 1,
+    /// Read and written through the page cache.
+    pread = 2,
+    /// Read and written around the page cache (O_DIRECT), as far as the file system lets; `Report.refused_file`.
+    direct = 3,
+};
 
 pub const JobKind = enum(u32) {
     /// Decode every step into its target file.
@@ -267,6 +275,7 @@ pub const Plan = extern struct {
 
 pub const JobOptions = extern struct {
     kind: JobKind,
+    /// Of sources.
     io: IoMode,
     /// 0: one for each allowed physical core.
     thread_count: u32,
@@ -282,6 +291,10 @@ pub const JobOptions = extern struct {
     keep_done: u32,
     /// 1: BLAKE3 of each file (`FileReport.hash`) and each step (`dq_job_hashes`), while their bytes are written or read.
     hashes: u32,
+    /// Of targets that are written; verify reads them through the page cache.
+    target_io: IoMode,
+    /// 1: what was read or written leaves the page cache soon, for the job is larger than it.
+    drop_cache: u32,
 };
 
 pub const Progress = extern struct {
@@ -319,6 +332,9 @@ pub const Report = extern struct {
     step: u32,
     thread_count: u32,
     io: IoMode,
+    target_io: IoMode,
+    /// A file that could not be reached by `direct` and went through the page cache.
+    refused_file: u32,
     /// Position among the sources of `step`.
     source: u32,
     /// Bytes of working memory in use at the most.
@@ -344,6 +360,8 @@ pub const Report = extern struct {
 pub const Measure = extern struct {
     thread_count: u32,
     io: IoMode,
+    target_io: IoMode,
+    reserved: u32 = 0,
     tile_count: u64,
     /// Bytes of working buffers at the most.
     memory_bytes: u64,

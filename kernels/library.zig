@@ -318,6 +318,7 @@ fn checkOptions(options: *const abi.JobOptions) CallError!void {
     if (options.check_scales > 1 or options.sync > 1) return error.BadArgument;
     if (options.keep_done > 1 or options.hashes > 1) return error.BadArgument;
     if (options.hashes == 1 and options.kind == .verify) return error.BadArgument;
+    if (options.drop_cache > 1) return error.BadArgument;
     if (options.kind == .load) return error.BadArgument; // of matrices
 }
 

@@ -100,9 +100,21 @@ pub const Engine = struct {
             const path = plan.path(i);
             state.* = switch (file.role) {
                 .source => .{ .source = .init(index, path, file, &watches[i], &engine.stop) },
-                .target => .{ .target = .init(index, path, file, options, &seals[i], &engine.stop) },
+                .target => .{ .target = .init(
+                    index,
+                    path,
+                    file,
+                    options,
+                    &seals[i],
+                    &watches[i],
+                    &engine.stop,
+                ) },
             };
         }
+        if (options.drop_cache == 1) for (files) |*state| switch (state.*) {
+            .source => |*file| file.drop_cache = true,
+            .target => |*file| file.output.drop_cache = true,
+        };
         for (plan.steps, 0..) |*step, i| engine.countStep(step, i);
     }
 
@@ -144,7 +156,7 @@ pub const Engine = struct {
 
     /// Does all the work. The fault, if there is one, is in `stop`.
     pub fn run(engine: *Engine) void {
-        const mapped = engine.setup.io == .mmap;
+        const mapped = engine.setup.io == .mmap or engine.setup.target_io == .mmap;
         if (mapped) guard.add(&engine.guarded);
         engine.work() catch {};
         for (engine.files, 0..) |*state, i| switch (state.*) {
@@ -197,18 +209,32 @@ pub const Engine = struct {
         _ = engine.files_done.fetchAdd(1, .release);
     }
 
+    /// A file that did not let itself be reached around the page cache.
+    pub fn refusedFile(engine: *const Engine) u32 {
+        for (engine.files, 0..) |*state, i| {
+            const refuses = switch (state.*) {
+                .source => |*file| file.refuses_direct.load(.monotonic),
+                .target => |*file| file.output.refuses_direct.load(.monotonic),
+            };
+            if (refuses) return @intCast(i);
+        }
+        return abi.none;
+    }
+
     fn work(engine: *Engine) fault_file.Error!void {
         for (engine.files) |*state| switch (state.*) {
             .source => |*file| try file.probe(),
             .target => {},
         };
+        var promised: u64 = 0;
         for (engine.files, 0..) |*state, i| switch (state.*) {
             .source => {},
             .target => |*file| {
                 if (engine.stop.isRequested()) return error.Fault;
                 const head = engine.plan.head(i);
                 if (engine.kind == .convert) {
-                    try file.create(head);
+                    try file.create(head, promised);
+                    promised +|= file.size;
                     try engine.hashFile(@intCast(i), head, 0);
                     if (file.isDone()) engine.finishFile(@intCast(i));
                 } else try file.checkHead(head);

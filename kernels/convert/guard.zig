@@ -1,5 +1,5 @@
-//! Keeps a mapped source that is truncated under us from ending the process. Reading beyond the end
-//! of a mapped file raises SIGBUS in the thread that reads (mmap(2)). While a job has maps, a
+//! Keeps a mapped file that is truncated under us from ending the process. Touching what is beyond
+//! the end of a mapped file raises SIGBUS in the thread that reads (mmap(2)). While a job has maps, a
 //! handler for the whole process looks whether the address is in one of them; then it puts a zero
 //! page there, marks the map as failed, and lets the thread go on: the job looks at the mark after
 //! each tile and gives up. Any other SIGBUS goes to the handler that was there before.
@@ -18,12 +18,17 @@ comptime {
 pub const Watch = struct {
     begin: std.atomic.Value(usize) = .init(0),
     end: std.atomic.Value(usize) = .init(0),
-    /// A read found no file behind the map.
+    /// There was no file behind a part of the map.
     failed: std.atomic.Value(bool) = .init(false),
 
     pub fn set(watch: *Watch, bytes: []const u8) void {
         watch.begin.store(@intFromPtr(bytes.ptr), .release);
         watch.end.store(@intFromPtr(bytes.ptr) + bytes.len, .release);
+    }
+
+    /// The map goes.
+    pub fn clear(watch: *Watch) void {
+        watch.end.store(0, .release);
     }
 
     fn contains(watch: *const Watch, address: usize) bool {
@@ -92,7 +97,8 @@ fn replacePage(address: usize) bool {
             const size = std.heap.pageSize();
             const flags: linux.MAP = .{ .TYPE = .PRIVATE, .ANONYMOUS = true, .FIXED = true };
             const page: ?[*]u8 = @ptrFromInt(address - address % size);
-            const mapped = linux.mmap(page, size, linux.PROT.READ, flags, -1, 0);
+            const access = linux.PROT.READ | linux.PROT.WRITE; // targets are written
+            const mapped = linux.mmap(page, size, access, flags, -1, 0);
             if (linux.E.init(mapped) != .SUCCESS) return false;
             watch.failed.store(true, .release);
             return true;

@@ -116,6 +116,8 @@ pub const Job = struct {
             .step = fault.step,
             .thread_count = engine.thread_count,
             .io = engine.setup.io,
+            .target_io = engine.setup.target_io,
+            .refused_file = engine.refusedFile(),
             .source = fault.source,
             .memory_bytes = engine.budget.peak.load(.monotonic),
             .bytes_read = tally.bytes_read,
@@ -148,6 +150,7 @@ pub fn measure(
     return .{
         .thread_count = setup.thread_count,
         .io = setup.io,
+        .target_io = setup.target_io,
         .tile_count = setup.tileCount(plan),
         .memory_bytes = setup.memoryBytes(),
     };

@@ -46,6 +46,8 @@ fn optionsOf(kind: abi.JobKind, io: abi.IoMode) abi.JobOptions {
         .check_scales = 0,
         .keep_done = 0,
         .hashes = 0,
+        .target_io = io,
+        .drop_cache = 1,
     };
 }
 
@@ -58,10 +60,10 @@ fn finish(gpa: std.mem.Allocator, plan: []const u8, options: *const abi.JobOptio
     return job.report();
 }
 
-test "convert, then verify, in both modes, without a leak" {
+test "convert, then verify, in each mode, without a leak" {
     var case: Case = try .init();
     defer case.deinit();
-    for ([_]abi.IoMode{ .mmap, .pread }) |io| {
+    for ([_]abi.IoMode{ .mmap, .pread, .direct }) |io| {
         const converted = try finish(testing.allocator, case.plan, &optionsOf(.convert, io));
         try testing.expectEqual(.ok, converted.status);
         const written = 2 * 3 * 40 * 96 * 2 + 3 * 40 * 96 * 17 / 32;

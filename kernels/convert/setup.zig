@@ -4,6 +4,8 @@
 const std = @import("std");
 const abi = @import("../abi.zig");
 const memory = @import("../machine/memory.zig");
+const output = @import("output.zig");
+const source_file = @import("source.zig");
 const tiles = @import("tiles.zig");
 const plan_file = @import("plan.zig");
 const Plan = plan_file.Plan;
@@ -11,6 +13,8 @@ const Plan = plan_file.Plan;
 /// About a second-level cache: what is decoded is still there when it is written. Measured on
 /// tmpfs, 128 KiB to 1.5 MiB are alike.
 const output_bytes_wanted = 512 << 10;
+/// A device is slow to begin: each write should be long.
+const output_bytes_wanted_direct = 4 << 20;
 const output_bytes_min = 4 << 10;
 const input_bytes_min = 64 << 10;
 
@@ -23,18 +27,61 @@ pub const Buffers = struct {
     compare: u64 = 0,
     scratch: u64 = 0,
     input: u64 = 0,
+    /// Not a buffer: what stays of maps in the process at the most.
+    mapped: u64 = 0,
 
-    pub fn total(buffers: Buffers) u64 {
+    /// Those that stand in memory one after the other.
+    pub const parts = .{ "output", "compare", "scratch", "input" };
+
+    pub fn allocated(buffers: Buffers) u64 {
         var sum: u64 = 0;
-        inline for (@typeInfo(Buffers).@"struct".fields) |field|
-            sum += memory.charged(@field(buffers, field.name));
+        inline for (parts) |name| sum += memory.charged(@field(buffers, name));
         return sum;
     }
+
+    pub fn total(buffers: Buffers) u64 {
+        return @max(buffers.allocated(), memory.charged(1)) + memory.charged(buffers.mapped);
+    }
 };
+
+/// Bytes of maps that one worker has in the process at a time: the window of an item; of a matrix
+/// that every tile needs whole, two, for the one before goes when the next one is there.
+fn windowBytes(step: *const abi.Step, cut: tiles.Cut) u64 {
+    var sum: u64 = 0;
+    for (step.sources[0..step.source_count]) |*source| {
+        const around = 2 * source_file.fault_around;
+        const matrix = tiles.linesOf(step, source, tiles.matrixOf(step, 0)).extent();
+        const most = 2 * (matrix + around);
+        const wide = tiles.isMatrixWide(step, source);
+        sum += if (wide) most else @min(most, itemBytes(step, source, cut) + around);
+    }
+    return sum;
+}
+
+/// A bound of the bytes from the first to the last of an item, in a source whose lines the tiles
+/// follow.
+fn itemBytes(step: *const abi.Step, source: *const abi.Source, cut: tiles.Cut) u64 {
+    if (cut.tile_rows == 1 and source.rows_per_line == 1) {
+        // Pieces of lines, one behind the other: a piece more for where they are cut.
+        const piece = plan_file.lineUse(source, cut.tile_columns);
+        const gap = source.line_bytes - plan_file.lineUse(source, step.columns);
+        return (cut.item_tiles + 1) * (piece + gap);
+    }
+    const tile_rows = std.math.divCeil(u64, cut.item_tiles, cut.column_tiles) catch unreachable;
+    const lines: tiles.Tile = .{
+        .batch = 0,
+        .row_begin = 0,
+        .row_count = @min(step.rows, cut.tile_rows * (tile_rows + 1)),
+        .column_begin = 0,
+        .column_count = step.columns,
+    };
+    return tiles.linesOf(step, source, lines).extent() + source.line_bytes;
+}
 
 pub const Setup = struct {
     thread_count: u32,
     io: abi.IoMode,
+    target_io: abi.IoMode,
     cuts: []tiles.Cut,
     /// Number of items before each step, and of all steps at the end.
     item_begins: []u64,
@@ -51,6 +98,11 @@ pub const Setup = struct {
         var setup: Setup = .{
             .thread_count = 0,
             .io = undefined,
+            // Verify jobs read targets in the order in which they decode, through the page cache.
+            .target_io = switch (options.target_io) {
+                .auto => .pread,
+                else => |io| if (options.kind == .convert) io else .pread,
+            },
             .cuts = try gpa.alloc(tiles.Cut, plan.steps.len),
             .item_begins = &.{},
             .buffers = .{},
@@ -61,16 +113,9 @@ pub const Setup = struct {
         errdefer gpa.free(setup.item_begins);
         const wanted = if (options.thread_count == 0) core_count else options.thread_count;
         const threads = @min(thread_count_max, wanted);
-        switch (options.io) {
-            .mmap, .pread => |io| try setup.fit(plan, options, io, threads),
-            // With a warm page cache reading is a few percent faster than mapping, from a disk they
-            // are alike, and a file that shrinks is told by a short read instead of a signal. Only
-            // a matrix that would have to be gathered from pieces of its lines is better mapped.
-            .auto => {
-                const fits = if (setup.fit(plan, options, .pread, threads)) true else |_| false;
-                if (!fits or setup.gathers(plan)) try setup.fit(plan, options, .mmap, threads);
-            },
-        }
+        // With a warm page cache reading is a few percent faster than mapping, from a disk they are
+        // alike, and a file that shrinks is told by a short read instead of a signal.
+        try setup.fit(plan, options, if (options.io == .auto) .pread else options.io, threads);
         return setup;
     }
 
@@ -85,7 +130,10 @@ pub const Setup = struct {
         setup.io = io;
         setup.thread_count = threads;
         var limits: tiles.Limits = .{
-            .output_bytes = output_bytes_wanted,
+            .output_bytes = if (setup.target_io == .direct)
+                output_bytes_wanted_direct
+            else
+                output_bytes_wanted,
             // A transposed matrix is read at once where all of it may stay in memory.
             .input_bytes = @max(input_bytes_min, options.memory_max / threads),
         };
@@ -93,7 +141,9 @@ pub const Setup = struct {
             setup.cutAll(plan, options.kind, limits);
             if (setup.memoryBytes() <= options.memory_max) return;
             // Smaller buffers cost a little speed, fewer threads cost much.
-            if (limits.input_bytes > input_bytes_min and setup.buffers.input > 0) {
+            if (limits.output_bytes > output_bytes_wanted) {
+                limits.output_bytes /= 2;
+            } else if (limits.input_bytes > input_bytes_min and setup.buffers.input > 0) {
                 limits.input_bytes /= 2;
             } else if (limits.output_bytes > output_bytes_min) {
                 limits.output_bytes /= 2;
@@ -102,14 +152,6 @@ pub const Setup = struct {
                 setup.thread_count = @intCast(@max(1, @min(setup.thread_count - 1, affordable)));
             } else return error.MemoryLimit;
         }
-    }
-
-    /// Whether some matrix is read in pieces of its lines.
-    fn gathers(setup: Setup, plan: Plan) bool {
-        for (plan.steps, setup.cuts) |step, cut| {
-            if (step.transposed == 1 and !cut.whole_matrix) return true;
-        }
-        return false;
     }
 
     pub fn deinit(setup: *Setup, gpa: std.mem.Allocator) void {
@@ -125,20 +167,26 @@ pub const Setup = struct {
             cut.* = tiles.cut(step, setup.io, limits, setup.thread_count);
             begin.* = items;
             items += setup.stepItems(step, cut.*);
-            // Mapped bytes that are only copied go from the map to the target.
-            const copies = step.codec == .copy and kind == .convert;
+            // Bytes that are only copied go to the target from where they are, unless that is not
+            // where a direct write can take them.
+            const direct = setup.target_io == .direct;
+            const copies = step.codec == .copy and kind == .convert and !direct;
             if (!copies) buffers.output = @max(buffers.output, cut.output_bytes);
             if (kind == .verify) buffers.compare = @max(buffers.compare, cut.output_bytes);
             buffers.scratch = @max(buffers.scratch, cut.scratch_bytes);
             buffers.input = @max(buffers.input, cut.input_bytes);
+            if (setup.io == .mmap) buffers.mapped = @max(buffers.mapped, windowBytes(step, cut.*));
         }
+        // A tile begins in the buffer where it begins between two borders of the file.
+        if (setup.target_io == .direct and buffers.output > 0) buffers.output += memory.alignment;
+        if (setup.target_io == .mmap) buffers.mapped += output.window_bytes + memory.alignment;
         setup.item_begins[plan.steps.len] = items;
         setup.buffers = buffers;
         setup.thread_count = @intCast(std.math.clamp(items, 1, setup.thread_count));
     }
 
     pub fn memoryBytes(setup: Setup) u64 {
-        return setup.thread_count * memory.charged(@max(setup.buffers.total(), 1));
+        return setup.thread_count * setup.buffers.total();
     }
 
     pub fn itemCount(setup: Setup) u64 {
@@ -254,6 +302,8 @@ fn optionsOf(
         .check_scales = 0,
         .keep_done = 0,
         .hashes = 0,
+        .target_io = .pread,
+        .drop_cache = 0,
     };
 }
 
@@ -270,7 +320,7 @@ test "items are the tiles of all steps, each once" {
         samples.mxfp4(2, 9, 64, false),
     });
     defer plan.deinit(testing.allocator);
-    for ([_]abi.IoMode{ .mmap, .pread }) |io| {
+    for ([_]abi.IoMode{ .mmap, .pread, .direct }) |io| {
         var setup: Setup = try .init(
             testing.allocator,
             plan,
@@ -359,14 +409,36 @@ test "no more threads than there is work" {
     try testing.expectEqual(1, setup.thread_count);
 }
 
-test "auto reads, and maps where a matrix is too large to be read at once" {
+test "maps count, and auto reads where they would not fit" {
     var plan = try parseSteps(&.{ samples.mxfp4(32, 5760, 2880, true), samples.copy(1000) });
     defer plan.deinit(testing.allocator);
     const Case = struct { u64, abi.IoMode };
-    for ([_]Case{ .{ 1 << 30, .pread }, .{ 16 << 20, .mmap } }) |case| {
-        const options = optionsOf(.convert, .auto, 2, case[0], 0);
+    for ([_]Case{ .{ 1 << 30, .auto }, .{ 16 << 20, .auto }, .{ 64 << 20, .mmap } }) |case| {
+        const options = optionsOf(.convert, case[1], 1, case[0], 0);
         var setup: Setup = try .init(testing.allocator, plan, &options, 2);
         defer setup.deinit(testing.allocator);
-        try testing.expectEqual(case[1], setup.io);
+        try testing.expectEqual(if (case[1] == .auto) .pread else case[1], setup.io);
+        try testing.expect(setup.memoryBytes() <= case[0]);
+        const matrix = 5760 * 2880 / 32 * 17;
+        if (setup.io == .mmap) try testing.expect(setup.memoryBytes() > 2 * matrix);
+    }
+    const small = optionsOf(.convert, .mmap, 1, 16 << 20, 0);
+    try testing.expectError(
+        error.MemoryLimit,
+        Setup.init(testing.allocator, plan, &small, 2),
+    );
+}
+
+test "tiles of direct writes are long, and as short as memory asks for" {
+    var plan = try parseSteps(&.{ samples.mxfp4(4, 5760, 2880, false), samples.copy(1000) });
+    defer plan.deinit(testing.allocator);
+    for ([_]u64{ 1 << 30, 8 << 20, 1 << 20, 200_000 }) |memory_max| {
+        var options = optionsOf(.convert, .direct, 1, memory_max, 0);
+        options.target_io = .direct;
+        var setup: Setup = try .init(testing.allocator, plan, &options, 2);
+        defer setup.deinit(testing.allocator);
+        try testing.expectEqual(.direct, setup.target_io);
+        try testing.expect(setup.memoryBytes() <= memory_max);
+        if (memory_max == 1 << 30) try testing.expect(setup.buffers.output > 3 << 20);
     }
 }

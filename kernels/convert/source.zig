@@ -20,7 +20,14 @@ const populate_bytes_max = 8 << 20;
 const expect_bytes_max = 64 << 20;
 
 /// fault_around_bytes of Linux (mm/memory.c).
-const fault_around = 64 << 10;
+pub const fault_around = 64 << 10;
+
+/// Less than this is read through the page cache in direct mode too: a device answers as late for
+/// a few bytes, and the system reads ahead.
+const direct_bytes_min = 64 << 10;
+
+/// Where in the buffer of a read its first line begins, and the bytes from one line to the next.
+pub const Placed = struct { skip: u64, stride: u64 };
 
 pub const SourceFile = struct {
     /// Number of the file in the plan.
@@ -34,6 +41,12 @@ pub const SourceFile = struct {
     mutex: std.Thread.Mutex = .{},
     is_open: std.atomic.Value(bool) = .init(false),
     fd: system.Fd = -1,
+    /// The same file, opened for reads around the page cache.
+    direct_fd: system.Fd = -1,
+    /// Such reads were wanted and the file system refuses them.
+    refuses_direct: std.atomic.Value(bool) = .init(false),
+    /// What was read leaves the page cache.
+    drop_cache: bool = false,
     map: []align(std.heap.page_size_min) const u8 = &.{},
 
     pub fn init(
@@ -76,6 +89,10 @@ pub const SourceFile = struct {
         errdefer source.closeFile();
         try source.checkIdentity();
         if (io == .mmap) try source.mapFile();
+        if (io == .direct) switch (system.openDirect(source.fd, .RDONLY)) {
+            .fd => |fd| source.direct_fd = fd,
+            .failed => source.refuses_direct.store(true, .monotonic),
+        };
         source.is_open.store(true, .release);
     }
 
@@ -87,6 +104,7 @@ pub const SourceFile = struct {
         if (before > 1) return false;
         defer source.closeFile();
         try source.checkIdentity();
+        if (source.drop_cache) system.forget(source.fd, 0, 0);
         return true;
     }
 
@@ -108,7 +126,9 @@ pub const SourceFile = struct {
 
     fn closeFile(source: *SourceFile) void {
         if (source.fd >= 0) system.close(source.fd);
+        if (source.direct_fd >= 0) system.close(source.direct_fd);
         source.fd = -1;
+        source.direct_fd = -1;
     }
 
     pub fn checkIdentity(source: *SourceFile) fault_file.Error!void {
@@ -159,6 +179,7 @@ pub const SourceFile = struct {
     /// Says that bytes are needed soon: the system may read them while others are decoded.
     pub fn expect(source: *SourceFile, begin: u64, end: u64) void {
         const near = @min(end, begin + expect_bytes_max);
+        if (source.direct_fd >= 0) return;
         if (source.map.len == 0) return system.expect(source.fd, begin, near - begin);
         system.advise(source.pagesOf(begin, near), linux.MADV.WILLNEED);
     }
@@ -170,6 +191,11 @@ pub const SourceFile = struct {
         const first = begin - begin % fault_around;
         const last = std.mem.alignForward(u64, end, fault_around);
         system.advise(source.pagesOf(first, @min(last, source.map.len)), linux.MADV.DONTNEED);
+    }
+
+    /// Lets the page cache give up what no item needs any more. The caller holds an item.
+    pub fn forget(source: *SourceFile, begin: u64, end: u64) void {
+        if (source.drop_cache) system.forget(source.fd, begin, end - begin);
     }
 
     fn pagesOf(source: *SourceFile, begin: u64, end: u64) []const u8 {
@@ -184,25 +210,58 @@ pub const SourceFile = struct {
         if (source.watch.failed.load(.acquire)) return source.changed();
     }
 
-    /// Reads lines into `buffer`, which tiles.inputSize measured, and returns the bytes from one
-    /// line to the next.
-    pub fn read(source: *SourceFile, lines: tiles.Lines, buffer: []u8) fault_file.Error!u64 {
+    /// Reads lines into `buffer`, which tiles.inputSize measured.
+    pub fn read(source: *SourceFile, lines: tiles.Lines, buffer: []u8) fault_file.Error!Placed {
         if (tiles.readsWhole(lines)) {
-            var done: u64 = 0;
-            while (done < lines.extent()) {
-                if (source.stop.isRequested()) return error.Fault;
-                const size = @min(populate_bytes_max, lines.extent() - done);
-                const part = buffer[@intCast(done)..][0..@intCast(size)];
-                try source.readExactly(part, lines.begin + done);
-                done += size;
+            const extent = lines.extent();
+            if (source.direct_fd >= 0 and extent >= direct_bytes_min) {
+                const skip = lines.begin % system.direct_align;
+                const part = buffer[0..@intCast(skip + extent)];
+                if (try source.readDirect(part, lines.begin - skip))
+                    return .{ .skip = skip, .stride = lines.stride };
             }
-            return lines.stride;
+            try source.readParts(buffer[0..@intCast(extent)], lines.begin);
+            return .{ .skip = 0, .stride = lines.stride };
         }
         for (0..lines.lines) |i| {
             const target = buffer[@intCast(i * lines.size)..][0..@intCast(lines.size)];
             try source.readExactly(target, lines.begin + i * lines.stride);
         }
-        return lines.size;
+        return .{ .skip = 0, .stride = lines.size };
+    }
+
+    /// Fills `buffer`, and up to the next border after it, around the page cache. False where the
+    /// file system turns out to refuse that.
+    fn readDirect(source: *SourceFile, buffer: []u8, offset: u64) fault_file.Error!bool {
+        var done: usize = 0;
+        while (done < buffer.len) {
+            if (source.stop.isRequested()) return error.Fault;
+            const wanted = @min(populate_bytes_max, buffer.len - done);
+            const size = std.mem.alignForward(usize, wanted, system.direct_align);
+            switch (system.read(source.direct_fd, buffer.ptr[done..][0..size], offset + done)) {
+                // The file may end before the border.
+                .size => |read_size| if (read_size < wanted) return source.changed(),
+                .failed => |failed| switch (failed) {
+                    .INVAL, .OPNOTSUPP => {
+                        source.refuses_direct.store(true, .monotonic);
+                        return false;
+                    },
+                    else => return source.stop.fail(.io(.read, failed, source.index)),
+                },
+            }
+            done += wanted;
+        }
+        return true;
+    }
+
+    fn readParts(source: *SourceFile, buffer: []u8, offset: u64) fault_file.Error!void {
+        var done: usize = 0;
+        while (done < buffer.len) {
+            if (source.stop.isRequested()) return error.Fault;
+            const size = @min(populate_bytes_max, buffer.len - done);
+            try source.readExactly(buffer[done..][0..size], offset + done);
+            done += size;
+        }
     }
 
     fn readExactly(source: *SourceFile, buffer: []u8, offset: u64) fault_file.Error!void {

@@ -1,13 +1,16 @@
 //! The files that a job writes, or that a verify job reads back. A convert job creates all of them
 //! before any work, at their full size, with their heads: a lack of space or permission shows at
-//! once. After that each is open from its first tile to its last.
+//! once. After that each is open from its first tile to its last. output.zig is how bytes get into
+//! them.
 const std = @import("std");
 const assert = std.debug.assert;
 const abi = @import("../abi.zig");
 const system = @import("../machine/system.zig");
 const fault_file = @import("fault.zig");
+const guard = @import("guard.zig");
 const Fault = fault_file.Fault;
 const Stop = fault_file.Stop;
+const Output = @import("output.zig").Output;
 const Seal = @import("seal.zig").Seal;
 const SourceFile = @import("source.zig").SourceFile;
 
@@ -26,6 +29,7 @@ pub const TargetFile = struct {
     mutex: std.Thread.Mutex = .{},
     is_open: std.atomic.Value(bool) = .init(false),
     fd: system.Fd = -1,
+    output: Output,
     /// The file that `create` made.
     created: ?system.Identity = null,
 
@@ -35,6 +39,7 @@ pub const TargetFile = struct {
         file: *const abi.File,
         options: *const abi.JobOptions,
         seal: *Seal,
+        watch: *guard.Watch,
         stop: *Stop,
     ) TargetFile {
         assert(file.role == .target);
@@ -44,14 +49,20 @@ pub const TargetFile = struct {
             .size = file.size,
             .kind = options.kind,
             .sync = options.sync == 1,
+            .output = .{ .watch = watch },
             .seal = seal,
             .stop = stop,
             .items_left = .init(0),
         };
     }
 
-    /// Makes the file with its size and head. It must not exist.
-    pub fn create(target: *TargetFile, head: []const u8) fault_file.Error!void {
+    /// Makes the file with its size and head. It must not exist. `promised`: bytes of the targets
+    /// that were made before it.
+    pub fn create(
+        target: *TargetFile,
+        head: []const u8,
+        promised: u64,
+    ) fault_file.Error!void {
         assert(target.kind == .convert and head.len <= target.size);
         const flags: std.os.linux.O = .{
             .ACCMODE = .WRONLY,
@@ -69,7 +80,7 @@ pub const TargetFile = struct {
         // Even a file that cannot be examined is ours to remove.
         target.created = if (unknown == .SUCCESS) identity else std.mem.zeroes(system.Identity);
         if (unknown != .SUCCESS) return target.fail(.stat, unknown);
-        const refused = system.allocate(target.fd, target.size);
+        const refused = system.allocate(target.fd, target.size, promised);
         if (refused != .SUCCESS) return target.fail(.allocate, refused);
         const failed = system.write(target.fd, head, 0);
         if (failed != .SUCCESS) return target.fail(.write, failed);
@@ -100,19 +111,20 @@ pub const TargetFile = struct {
     }
 
     /// Opens the file if nobody has yet.
-    pub fn acquire(target: *TargetFile) fault_file.Error!void {
+    pub fn acquire(target: *TargetFile, io: abi.IoMode) fault_file.Error!void {
         if (target.is_open.load(.acquire)) return;
         target.mutex.lock();
         defer target.mutex.unlock();
         if (target.is_open.load(.acquire)) return;
         try target.openFile();
+        if (target.kind == .convert) target.output.open(target.fd, target.size, io, target.sync);
         target.is_open.store(true, .release);
     }
 
     fn openFile(target: *TargetFile) fault_file.Error!void {
         const convert = target.kind == .convert;
         const flags: std.os.linux.O = .{
-            .ACCMODE = if (convert) .WRONLY else .RDONLY,
+            .ACCMODE = if (convert) .RDWR else .RDONLY, // a map that is written is read as well
             .NOFOLLOW = convert,
             .NONBLOCK = true,
             .CLOEXEC = true,
@@ -135,8 +147,7 @@ pub const TargetFile = struct {
     }
 
     /// One item less that needs the file; after the last one it is flushed, where that is wanted,
-    /// and closed.
-    /// True when it was the last one.
+    /// and closed. True when it was the last one.
     pub fn release(target: *TargetFile) fault_file.Error!bool {
         const before = target.items_left.fetchSub(1, .acq_rel);
         assert(before > 0);
@@ -146,13 +157,21 @@ pub const TargetFile = struct {
         return true;
     }
 
-    /// The file is whole: nothing but the bytes of its head and its steps is in it.
     fn finish(target: *TargetFile) fault_file.Error!void {
-        if (target.kind != .convert) return;
+        if (target.kind == .convert) try target.complete();
+        // What is mapped would stay in the page cache.
+        target.output.close();
+        if (target.output.drop_cache) system.forget(target.fd, 0, 0);
+    }
+
+    /// The file is whole: nothing but the bytes of its head and its steps is in it.
+    fn complete(target: *TargetFile) fault_file.Error!void {
         var identity: system.Identity = undefined;
         const unknown = system.identify(target.fd, &identity);
         if (unknown != .SUCCESS) return target.fail(.stat, unknown);
-        if (!target.seal.covers(target.size) or identity.size != target.size)
+        // Somebody cut it short, or made it longer.
+        if (identity.size != target.size) return target.fail(.write, .STALE);
+        if (!target.seal.covers(target.size))
             return target.stop.fail(.{ .status = .incomplete, .file = target.index });
         if (!target.sync) return;
         const failed = system.sync(target.fd);
@@ -160,15 +179,8 @@ pub const TargetFile = struct {
     }
 
     pub fn write(target: *TargetFile, bytes: []const u8, offset: u64) fault_file.Error!void {
-        assert(offset <= target.size and bytes.len <= target.size - offset);
-        const failed = system.write(target.fd, bytes, offset);
+        const failed = target.put(bytes, offset);
         if (failed != .SUCCESS) return target.fail(.write, failed);
-        target.written(bytes, offset);
-    }
-
-    fn written(target: *TargetFile, bytes: []const u8, offset: u64) void {
-        target.seal.add(bytes, offset);
-        if (target.sync) system.startSync(target.fd, offset, bytes.len);
     }
 
     /// Writes bytes of a map: where the file behind it has lost them the source is at fault, which
@@ -179,9 +191,8 @@ pub const TargetFile = struct {
         bytes: []const u8,
         offset: u64,
     ) fault_file.Error!void {
-        assert(offset <= target.size and bytes.len <= target.size - offset);
-        switch (system.write(target.fd, bytes, offset)) {
-            .SUCCESS => target.written(bytes, offset),
+        switch (target.put(bytes, offset)) {
+            .SUCCESS => {},
             .FAULT => {
                 try source.checkIdentity();
                 return target.stop.fail(.io(.read, .IO, source.index));
@@ -190,11 +201,20 @@ pub const TargetFile = struct {
         }
     }
 
+    fn put(target: *TargetFile, bytes: []const u8, offset: u64) system.E {
+        assert(offset <= target.size and bytes.len <= target.size - offset);
+        const failed = target.output.write(target.fd, bytes, offset);
+        if (failed == .SUCCESS) target.seal.add(bytes, offset);
+        return failed;
+    }
+
     /// Fills `bytes` from `offset` on.
     pub fn read(target: *TargetFile, bytes: []u8, offset: u64) fault_file.Error!void {
         switch (system.read(target.fd, bytes, offset)) {
-            .size => |size| if (size < bytes.len)
-                return target.stop.fail(.sizeDiffers(target.index)),
+            .size => |size| {
+                if (size < bytes.len) return target.stop.fail(.sizeDiffers(target.index));
+                target.output.countDone(target.fd, size);
+            },
             .failed => |failed| return target.fail(.read, failed),
         }
     }
@@ -206,6 +226,7 @@ pub const TargetFile = struct {
     }
 
     fn closeFile(target: *TargetFile) void {
+        target.output.close();
         if (target.fd >= 0) system.close(target.fd);
         target.fd = -1;
     }

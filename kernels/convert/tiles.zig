@@ -27,7 +27,9 @@ const window_tiles_max = 16;
 const strip_growth_max = 8;
 
 /// Sources of a tile stand in the input buffer at multiples of this.
-pub const input_align = 64;
+pub fn inputAlign(io: abi.IoMode) u64 {
+    return if (io == .direct) memory.alignment else 64;
+}
 
 /// What `cut` decides for one step.
 pub const Cut = struct {
@@ -153,6 +155,12 @@ pub fn firstLine(step: *const abi.Step, source: *const abi.Source, t: Tile) u64 
     return rows_file.perPartOf(step, t.row_begin) / source.rows_per_line;
 }
 
+/// Whether a mapped source is made present once for all tiles of a matrix: every tile reads in all
+/// of it.
+pub fn isMatrixWide(step: *const abi.Step, source: *const abi.Source) bool {
+    return step.transposed == 1 or source.rows_per_line == 0;
+}
+
 /// Every line of batch item `batch`.
 pub fn matrixOf(step: *const abi.Step, batch: u64) Tile {
     return .{
@@ -170,10 +178,12 @@ pub fn readsWhole(lines: Lines) bool {
     return lines.lines == 1 or lines.size * 2 >= lines.stride;
 }
 
-/// Bytes of the input buffer that the lines take.
-pub fn inputSize(lines: Lines) u64 {
-    const size = if (readsWhole(lines)) lines.extent() else lines.lines * lines.size;
-    return std.mem.alignForward(u64, size, input_align);
+/// Bytes of the input buffer that the lines take. Direct reads begin and end at borders, wherever
+/// the lines do.
+pub fn inputSize(lines: Lines, io: abi.IoMode) u64 {
+    var size = if (readsWhole(lines)) lines.extent() else lines.lines * lines.size;
+    if (io == .direct) size += memory.alignment;
+    return std.mem.alignForward(u64, size, inputAlign(io));
 }
 
 /// Cuts a step so that its buffers come near `limits`.
@@ -241,7 +251,7 @@ fn cutOutput(step: *const abi.Step, output_bytes: u64, io: abi.IoMode, input_max
         result.scratch_rows = fit(rows, step.row_align, result.tile_rows);
         result.scratch_bytes = result.scratch_rows * result.scratch_columns * size;
     }
-    result.input_bytes = if (io == .mmap) 0 else inputBytes(step, &result, input_max);
+    result.input_bytes = if (io == .mmap) 0 else inputBytes(step, &result, io, input_max);
     return result;
 }
 
@@ -257,26 +267,27 @@ fn fit(wanted: u64, alignment: u64, whole: u64) u64 {
 }
 
 /// Bytes of the input buffer for the step's largest tile; decides whether a matrix is read at once.
-fn inputBytes(step: *const abi.Step, result: *Cut, input_max: u64) u64 {
+fn inputBytes(step: *const abi.Step, result: *Cut, io: abi.IoMode, input_max: u64) u64 {
     const sources = step.sources[0..step.source_count];
     if (step.transposed == 1) {
         var whole: u64 = 0;
-        for (sources) |*source| whole += inputSize(linesOf(step, source, matrixOf(step, 0)));
+        for (sources) |*source|
+            whole += inputSize(linesOf(step, source, matrixOf(step, 0)), io);
         if (whole <= input_max) {
             result.whole_matrix = true;
             return whole;
         }
     }
     var size: u64 = 0;
-    for (sources) |*source| size += tileInputMax(step, source, result.*);
+    for (sources) |*source| size += tileInputMax(step, source, result.*, io);
     return size;
 }
 
 /// A bound of what any tile takes of a source: a tile that starts within a line or unit touches one
 /// more.
-fn tileInputMax(step: *const abi.Step, source: *const abi.Source, c: Cut) u64 {
-    const item = std.mem.alignForward(u64, plan_file.itemSize(step, source), input_align);
-    if (source.rows_per_line == 0) return item;
+fn tileInputMax(step: *const abi.Step, source: *const abi.Source, c: Cut, io: abi.IoMode) u64 {
+    if (source.rows_per_line == 0)
+        return inputSize(linesOf(step, source, matrixOf(step, 0)), io);
     const lines = @min(
         plan_file.lineCount(source, rows_file.perPart(step)),
         divCeil(c.tile_rows, source.rows_per_line) +
@@ -294,13 +305,13 @@ fn tileInputMax(step: *const abi.Step, source: *const abi.Source, c: Cut) u64 {
         .size = size,
         .stride = source.line_bytes,
         .lead = 0,
-    });
+    }, io);
 }
 
 const testing = std.testing;
 const samples = @import("../testing/steps.zig");
 
-fn expectCover(step: *const abi.Step, c: Cut) !void {
+fn expectCover(step: *const abi.Step, c: Cut, io: abi.IoMode) !void {
     const count: usize = @intCast(step.batch_count * step.rows * step.columns);
     const seen = try testing.allocator.alloc(u8, count);
     defer testing.allocator.free(seen);
@@ -317,7 +328,7 @@ fn expectCover(step: *const abi.Step, c: Cut) !void {
                 const l = linesOf(step, source, t);
                 try testing.expect(l.begin >= source.offset + batch * source.batch_bytes);
                 try testing.expect(l.begin + l.extent() <= source.offset + source.size);
-                input += inputSize(l);
+                input += inputSize(l, io);
             }
             if (!c.whole_matrix and c.input_bytes > 0) try testing.expect(input <= c.input_bytes);
             const r = t.runs(step);
@@ -339,9 +350,9 @@ test "tiles cover every element once, within their buffers" {
             .output_bytes = prng.random().intRangeAtMost(u64, 1, 20_000),
             .input_bytes = prng.random().intRangeAtMost(u64, 1, 20_000),
         };
-        for ([_]abi.IoMode{ .mmap, .pread }) |io| {
+        for ([_]abi.IoMode{ .mmap, .pread, .direct }) |io| {
             const c = cut(&step, io, limits, 1 + prng.random().uintLessThan(u32, 8));
-            try expectCover(&step, c);
+            try expectCover(&step, c, io);
             try testing.expect(c.item_tiles >= 1 and c.item_tiles <= c.matrixTiles());
             if (io == .mmap) try testing.expectEqual(0, c.input_bytes);
             if (step.transposed == 0) continue;

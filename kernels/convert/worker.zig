@@ -55,8 +55,10 @@ pub const Worker = struct {
 
     pub fn init(engine: *Engine, node: u32) error{ OutOfMemory, BudgetExceeded }!Worker {
         const sizes = engine.setup.buffers;
+        try engine.budget.take(memory.charged(sizes.mapped));
+        errdefer engine.budget.giveBack(memory.charged(sizes.mapped));
         // A plan that only copies mapped bytes needs no buffer at all.
-        const bytes = try memory.allocate(&engine.budget, @max(sizes.total(), 1));
+        const bytes = try memory.allocate(&engine.budget, @max(sizes.allocated(), 1));
         var worker: Worker = .{
             .engine = engine,
             .node = node,
@@ -67,16 +69,18 @@ pub const Worker = struct {
             .input = &.{},
         };
         var begin: usize = 0;
-        inline for (@typeInfo(@TypeOf(sizes)).@"struct".fields) |field| {
-            const size: usize = @intCast(@field(sizes, field.name));
-            @field(worker, field.name) = bytes[begin..][0..size];
+        inline for (@TypeOf(sizes).parts) |name| {
+            const size: usize = @intCast(@field(sizes, name));
+            @field(worker, name) = bytes[begin..][0..size];
             begin += @intCast(memory.charged(size));
         }
         return worker;
     }
 
     pub fn deinit(worker: *Worker) void {
-        memory.free(&worker.engine.budget, worker.bytes);
+        const budget = &worker.engine.budget;
+        memory.free(budget, worker.bytes);
+        budget.giveBack(memory.charged(worker.engine.setup.buffers.mapped));
         worker.* = undefined;
     }
 
@@ -97,7 +101,8 @@ pub const Worker = struct {
         const step = &engine.plan.steps[item.step];
         const cut = engine.setup.cuts[item.step];
         engine.step_current.store(item.step, .monotonic);
-        if (engine.kind != .digest) try engine.target(step.target_file).acquire();
+        if (engine.kind != .digest)
+            try engine.target(step.target_file).acquire(engine.setup.target_io);
         for (step.sources[0..step.source_count]) |source|
             try engine.source(source.file).acquire(engine.setup.io);
         try worker.enterMatrix(.{ .step = item.step, .batch = item.batch });
@@ -109,6 +114,7 @@ pub const Worker = struct {
             try worker.runTile(item.step, cut.tile(step, item.batch, tile_index));
         }
         if (windowed) worker.leaveWindow(item);
+        worker.forgetSources(item);
         for (0..step.source_count) |i| {
             if (!isFirstUse(step, i)) continue;
             const file = step.sources[i].file;
@@ -132,7 +138,7 @@ pub const Worker = struct {
                 const file = engine.source(source.file);
                 const lines = tiles.linesOf(step, source, whole);
                 worker.views[i] = viewOf(file.map.ptr + lines.begin, lines, 0);
-                if (!isMatrixWide(step, source)) continue;
+                if (!tiles.isMatrixWide(step, source)) continue;
                 try file.populate(lines.begin, lines.begin + lines.extent());
             }
         } else if (engine.setup.cuts[matrix.step].whole_matrix) {
@@ -145,7 +151,7 @@ pub const Worker = struct {
     /// Asks for the sources that a matrix needs at once.
     fn expectMatrix(worker: *Worker, step: *const abi.Step, batch: u64) void {
         for (step.sources[0..step.source_count]) |*source| {
-            if (!isMatrixWide(step, source) or source.batch_bytes == 0) continue;
+            if (!tiles.isMatrixWide(step, source) or source.batch_bytes == 0) continue;
             const lines = tiles.linesOf(step, source, tiles.matrixOf(step, batch));
             worker.engine.source(source.file).expect(lines.begin, lines.begin + lines.extent());
         }
@@ -158,7 +164,7 @@ pub const Worker = struct {
             if (worker.matrix_before) |matrix| {
                 const step = &engine.plan.steps[matrix.step];
                 for (step.sources[0..step.source_count]) |*source| {
-                    if (!isMatrixWide(step, source)) continue;
+                    if (!tiles.isMatrixWide(step, source)) continue;
                     const lines = tiles.linesOf(step, source, tiles.matrixOf(step, matrix.batch));
                     engine.source(source.file).drop(lines.begin, lines.begin + lines.extent());
                 }
@@ -173,20 +179,21 @@ pub const Worker = struct {
         const step = &engine.plan.steps[step_index];
         const mapped = engine.setup.io == .mmap;
         if (!mapped and worker.matrix == null) try worker.readTile(step, tile);
-        if (step.codec == .copy and engine.kind == .convert) {
+        const gathers = engine.kind != .convert or engine.setup.target_io == .direct;
+        if (step.codec == .copy and !gathers) {
             try worker.writeCopy(step_index, tile);
         } else {
-            const size: usize = @intCast(tile.elements() * plan_file.elementSize(step.dtype));
+            const output = worker.outputOf(step, tile);
             var non_finite_count: u64 = 0;
             switch (step.codec) {
-                .copy => worker.gatherCopy(step, tile),
-                else => non_finite_count = worker.decodeTile(step_index, tile),
+                .copy => worker.gatherCopy(step, tile, output),
+                else => non_finite_count = worker.decodeTile(step_index, tile, output),
             }
             if (mapped) try worker.checkMaps(step);
             if (non_finite_count > 0) try worker.checkScales(step_index, tile);
             if (engine.kind == .digest) {
-                try worker.digest(step_index, tile, worker.output[0..size]);
-            } else try worker.deliver(step_index, tile, worker.output[0..size]);
+                try worker.digest(step_index, tile, output);
+            } else try worker.deliver(step_index, tile, output);
         }
         if (mapped) try worker.checkMaps(step);
         for (step.sources[0..step.source_count]) |*source| {
@@ -197,13 +204,26 @@ pub const Worker = struct {
         _ = engine.bytes_done.fetchAdd(bytes, .monotonic);
     }
 
+    /// Where the elements of a tile are made. A direct write takes them from where they are as far
+    /// from a border of memory as they come to be from a border of the file.
+    fn outputOf(worker: *Worker, step: *const abi.Step, tile: tiles.Tile) []u8 {
+        const size = plan_file.elementSize(step.dtype);
+        const bytes: usize = @intCast(tile.elements() * size);
+        const runs = tile.runs(step);
+        const place = step.target_offset + runs.begin * size;
+        const direct = worker.engine.setup.target_io == .direct;
+        const shifted = direct and runs.count == 1 and place % size == 0;
+        const begin: usize = if (shifted) @intCast(place % memory.alignment) else 0;
+        return worker.output[begin..][0..bytes];
+    }
+
     /// Returns how many results are not finite.
-    fn decodeTile(worker: *Worker, step_index: u32, tile: tiles.Tile) u64 {
+    fn decodeTile(worker: *Worker, step_index: u32, tile: tiles.Tile, output: []u8) u64 {
         const engine = worker.engine;
         const cut = engine.setup.cuts[step_index];
         const step = &engine.plan.steps[step_index];
         const count = decode_file.decode(engine.functions, step, &worker.views, tile, .{
-            .output = worker.output,
+            .output = output,
             .scratch = worker.scratch,
             .scratch_rows = cut.scratch_rows,
             .scratch_columns = cut.scratch_columns,
@@ -288,11 +308,11 @@ pub const Worker = struct {
         }
     }
 
-    fn gatherCopy(worker: *Worker, step: *const abi.Step, tile: tiles.Tile) void {
+    fn gatherCopy(worker: *Worker, step: *const abi.Step, tile: tiles.Tile, output: []u8) void {
         const size: usize = @intCast(tile.column_count);
         for (0..tile.row_count) |i| {
             const line = worker.views[0].line(&step.sources[0], tile.row_begin + i);
-            @memcpy(worker.output[i * size ..][0..size], (line + tile.column_begin)[0..size]);
+            @memcpy(output[i * size ..][0..size], (line + tile.column_begin)[0..size]);
         }
     }
 
@@ -301,11 +321,13 @@ pub const Worker = struct {
         var begin: usize = 0;
         for (step.sources[0..step.source_count], 0..) |*source, i| {
             const lines = tiles.linesOf(step, source, tile);
-            const buffer = worker.input[begin..][0..@intCast(tiles.inputSize(lines))];
-            begin += buffer.len;
-            const stride = try worker.engine.source(source.file).read(lines, buffer);
-            worker.views[i] = viewOf(buffer.ptr, lines, tiles.firstLine(step, source, tile));
-            worker.views[i].stride = stride;
+            const size: usize = @intCast(tiles.inputSize(lines, worker.engine.setup.io));
+            const buffer = worker.input[begin..][0..size];
+            begin += size;
+            const placed = try worker.engine.source(source.file).read(lines, buffer);
+            const first = buffer.ptr + placed.skip;
+            worker.views[i] = viewOf(first, lines, tiles.firstLine(step, source, tile));
+            worker.views[i].stride = placed.stride;
         }
     }
 
@@ -314,7 +336,7 @@ pub const Worker = struct {
         const engine = worker.engine;
         const step = &engine.plan.steps[item.step];
         for (step.sources[0..step.source_count]) |*source| {
-            if (isMatrixWide(step, source)) continue;
+            if (tiles.isMatrixWide(step, source)) continue;
             const span = worker.windowOf(item, source);
             try engine.source(source.file).populate(span.begin, span.end);
         }
@@ -326,7 +348,7 @@ pub const Worker = struct {
         const step = &engine.plan.steps[item.step];
         var bytes: u64 = 0;
         for (step.sources[0..step.source_count]) |*source| {
-            if (isMatrixWide(step, source)) continue;
+            if (tiles.isMatrixWide(step, source)) continue;
             const span = worker.windowOf(item, source);
             bytes += span.end - span.begin;
         }
@@ -335,7 +357,7 @@ pub const Worker = struct {
         const later = engine.setup.item(engine.plan, later_index);
         if (later.step != item.step) return;
         for (step.sources[0..step.source_count]) |*source| {
-            if (isMatrixWide(step, source)) continue;
+            if (tiles.isMatrixWide(step, source)) continue;
             const span = worker.windowOf(later, source);
             engine.source(source.file).expect(span.begin, span.end);
         }
@@ -345,9 +367,27 @@ pub const Worker = struct {
         const engine = worker.engine;
         const step = &engine.plan.steps[item.step];
         for (step.sources[0..step.source_count]) |*source| {
-            if (isMatrixWide(step, source)) continue;
+            if (tiles.isMatrixWide(step, source)) continue;
             const span = worker.windowOf(item, source);
             engine.source(source.file).drop(span.begin, span.end);
+        }
+    }
+
+    /// What the item has read leaves the page cache; of a matrix that all its items read, the one
+    /// before, for others may still be reading this one.
+    fn forgetSources(worker: *Worker, item: Item) void {
+        const engine = worker.engine;
+        const step = &engine.plan.steps[item.step];
+        const is_last = item.tile_end == engine.setup.cuts[item.step].matrixTiles();
+        for (step.sources[0..step.source_count]) |*source| {
+            const file = engine.source(source.file);
+            if (!tiles.isMatrixWide(step, source)) {
+                const span = worker.windowOf(item, source);
+                file.forget(span.begin, span.end);
+            } else if (is_last and item.batch > 0 and source.batch_bytes > 0) {
+                const lines = tiles.linesOf(step, source, tiles.matrixOf(step, item.batch - 1));
+                file.forget(lines.begin, lines.begin + lines.extent());
+            }
         }
     }
 
@@ -373,12 +413,6 @@ pub const Worker = struct {
             try worker.engine.source(source.file).checkMap();
     }
 };
-
-/// Whether a mapped source is made present once for all tiles of a matrix: every tile reads in all
-/// of it.
-fn isMatrixWide(step: *const abi.Step, source: *const abi.Source) bool {
-    return step.transposed == 1 or source.rows_per_line == 0;
-}
 
 fn viewOf(bytes: [*]const u8, lines: tiles.Lines, first_line: u64) decode_file.View {
     return .{

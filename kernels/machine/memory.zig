@@ -22,13 +22,17 @@ pub const Budget = struct {
         return .{ .max = max };
     }
 
-    fn take(budget: *Budget, size: u64) error{BudgetExceeded}!void {
+    pub fn take(budget: *Budget, size: u64) error{BudgetExceeded}!void {
         const before = budget.used.fetchAdd(size, .monotonic);
         if (before + size > budget.max) {
             _ = budget.used.fetchSub(size, .monotonic);
             return error.BudgetExceeded;
         }
         _ = budget.peak.fetchMax(before + size, .monotonic);
+    }
+
+    pub fn giveBack(budget: *Budget, size: u64) void {
+        _ = budget.used.fetchSub(size, .monotonic);
     }
 };
 
@@ -42,7 +46,7 @@ pub fn allocate(budget: *Budget, size: u64) error{ BudgetExceeded, OutOfMemory }
     assert(size > 0);
     const length = charged(size);
     try budget.take(length);
-    errdefer _ = budget.used.fetchSub(length, .monotonic);
+    errdefer budget.giveBack(length);
     if (length < huge_page_size) return map(length);
 
     // Huge pages need an aligned start; the ends that stick out go back at once.
@@ -78,7 +82,7 @@ pub fn preferNode(bytes: Bytes, node: u32) linux.E {
 }
 
 pub fn free(budget: *Budget, bytes: Bytes) void {
-    _ = budget.used.fetchSub(bytes.len, .monotonic);
+    budget.giveBack(bytes.len);
     std.posix.munmap(bytes);
 }
 

@@ -127,9 +127,18 @@ pub fn write(fd: Fd, bytes: []const u8, offset: u64) E {
 }
 
 /// Gives the file its size and, where the file system can, its space: what is missing is known now.
-pub fn allocate(fd: Fd, size: u64) E {
+/// `promised`: bytes of other new files on the same device that their writers have yet to take.
+pub fn allocate(fd: Fd, size: u64, promised: u64) E {
     if (size == 0) return .SUCCESS;
-    while (true) {
+    var space: Space = undefined;
+    const in_memory = examineSpace(fd, &space) == .SUCCESS and space.in_memory;
+    if (in_memory) {
+        // Taking pages here would be work for one thread, a third of the whole conversion's time,
+        // where the writers take them as they go. Memory that others take until then is told by
+        // the write that lacks it.
+        if (failure(faults.effect(.allocate))) |injected| return E.init(injected);
+        if (space.free < size +| promised) return .NOSPC;
+    } else while (true) {
         const injected = failure(faults.effect(.allocate));
         switch (E.init(injected orelse linux.fallocate(fd, 0, 0, @intCast(size)))) {
             .INTR => continue,
@@ -141,6 +150,42 @@ pub fn allocate(fd: Fd, size: u64) E {
         const result = E.init(linux.ftruncate(fd, @intCast(size)));
         if (result != .INTR) return result;
     }
+}
+
+/// What the file system of an open file is and has.
+pub const Space = struct {
+    /// Bytes that this user may take.
+    free: u64,
+    /// The files live in the page cache and nowhere else.
+    in_memory: bool,
+};
+
+/// struct statfs of 64-bit Linux (asm-generic/statfs.h).
+const Statfs = extern struct {
+    type: u64,
+    block_size: u64,
+    blocks: u64,
+    blocks_free: u64,
+    blocks_available: u64,
+    rest: [10]u64,
+};
+
+/// TMPFS_MAGIC and RAMFS_MAGIC (linux/magic.h).
+const tmpfs_magic = 0x01021994;
+const ramfs_magic = 0x858458f6;
+
+pub fn examineSpace(fd: Fd, space: *Space) E {
+    var statfs: Statfs = undefined;
+    const result = linux.syscall2(.fstatfs, @intCast(fd), @intFromPtr(&statfs));
+    const failed = E.init(result);
+    if (failed != .SUCCESS) return failed;
+    const limited = statfs.blocks > 0; // ramfs, and tmpfs without a size, tell of no blocks
+    const free = statfs.blocks_available *| statfs.block_size;
+    space.* = .{
+        .free = if (limited) free else std.math.maxInt(u64),
+        .in_memory = statfs.type == tmpfs_magic or statfs.type == ramfs_magic,
+    };
+    return .SUCCESS;
 }
 
 /// Starts writing a range to the device, without waiting for it: less is left for `sync`.
@@ -166,6 +211,15 @@ pub fn populate(bytes: []const u8) E {
     }
 }
 
+/// MADV_POPULATE_WRITE (Linux 5.14): makes pages present for writing.
+pub fn populateWrite(bytes: []u8) E {
+    const advice = 23;
+    while (true) {
+        const result = E.init(linux.madvise(bytes.ptr, bytes.len, advice));
+        if (result != .INTR and result != .AGAIN) return result;
+    }
+}
+
 /// madvise whose failure costs speed only.
 pub fn advise(bytes: []const u8, advice: u32) void {
     _ = linux.madvise(@constCast(bytes.ptr), bytes.len, advice);
@@ -174,6 +228,27 @@ pub fn advise(bytes: []const u8, advice: u32) void {
 /// POSIX_FADV_WILLNEED: the range is read ahead.
 pub fn expect(fd: Fd, offset: u64, size: u64) void {
     _ = linux.fadvise(fd, @intCast(offset), @intCast(size), linux.POSIX_FADV.WILLNEED);
+}
+
+/// POSIX_FADV_DONTNEED: whole pages of the range that are not waiting to be written leave the page
+/// cache. Size 0: up to the end of the file.
+pub fn forget(fd: Fd, offset: u64, size: u64) void {
+    _ = linux.fadvise(fd, @intCast(offset), @intCast(size), linux.POSIX_FADV.DONTNEED);
+}
+
+/// Where O_DIRECT reads and writes begin and end, in files and in memory: blocks of devices are no
+/// larger.
+pub const direct_align = 4096;
+
+/// Opens the file behind `fd` once more, for O_DIRECT. Failed where the file system has no such
+/// thing, or only in name: files that live in the page cache cannot go around it.
+pub fn openDirect(fd: Fd, mode: std.posix.ACCMODE) Opened {
+    var space: Space = undefined;
+    if (examineSpace(fd, &space) == .SUCCESS and space.in_memory) return .{ .failed = .OPNOTSUPP };
+    var path_buffer: [32]u8 = undefined;
+    // By its number: the name may belong to another file by now.
+    const path = std.fmt.bufPrint(&path_buffer, "/proc/self/fd/{d}", .{fd}) catch unreachable;
+    return open(path, .{ .ACCMODE = mode, .DIRECT = true, .NONBLOCK = true, .CLOEXEC = true }, 0);
 }
 
 const testing = std.testing;
@@ -189,7 +264,7 @@ test "whole ranges are written and read, and the end is told" {
     try testing.expectEqual(E.NOENT, open(path, .{ .ACCMODE = .RDONLY }, 0).failed);
     const fd = open(path, .{ .ACCMODE = .RDWR, .CREAT = true, .EXCL = true }, 0o644).fd;
     defer close(fd);
-    try testing.expectEqual(E.SUCCESS, allocate(fd, 10));
+    try testing.expectEqual(E.SUCCESS, allocate(fd, 10, 0));
     try testing.expectEqual(E.SUCCESS, write(fd, "abcd", 6));
     var bytes: [8]u8 = undefined;
     try testing.expectEqual(8, read(fd, &bytes, 2).size);

@@ -74,7 +74,7 @@ pub const Shape = struct {
             var rect = rectangle(step, 0, 0, row_count);
             const more = if (source.rows_per_line > 1) source.rows_per_line else 0;
             rect.row_count = @min(step.rows, row_count + more);
-            bytes += tiles.inputSize(tiles.linesOf(step, source, rect));
+            bytes += tiles.inputSize(tiles.linesOf(step, source, rect), .pread);
         }
         return bytes;
     }
@@ -111,13 +111,13 @@ pub const Reader = struct {
         var begin: usize = 0;
         for (reader.step.sources[0..reader.step.source_count], 0..) |*source, i| {
             const lines = tiles.linesOf(reader.step, source, rect);
-            const part = reader.buffer[begin..][0..@intCast(tiles.inputSize(lines))];
+            const part = reader.buffer[begin..][0..@intCast(tiles.inputSize(lines, .pread))];
             begin += part.len;
-            const stride = try reader.files.files[source.file].read(lines, part);
-            assert(lines.lead == 0);
+            const placed = try reader.files.files[source.file].read(lines, part);
+            assert(lines.lead == 0 and placed.skip == 0);
             reader.views[i] = .{
                 .base = @intFromPtr(part.ptr),
-                .stride = stride,
+                .stride = placed.stride,
                 .first_line = if (source.rows_per_line == 0)
                     0
                 else

@@ -40,13 +40,18 @@ export function reportLines(output: string, report: ConversionReport, plan: Plan
     ["tensors", work.join(", ")],
     ...(report.resumed > 0 ? [["kept", `${formatPlural(report.resumed, "shard")} of an earlier run`] as const] : []),
     ["time", `${formatSeconds(report.seconds)}, ${formatRate(report.bytesWritten, report.seconds)} written`],
-    ["engine", `${threads}, ${report.level}, ${report.io}, ${formatMemory(report.memoryBytes)} of buffers`],
+    ["engine", `${threads}, ${report.level}, ${ioText(report)}, ${formatMemory(report.memoryBytes)} of buffers`],
     [
       "verified",
       verified === undefined ? "not asked for" : `${comparedText(verified)} (${formatSeconds(verified.seconds)})`,
     ],
   ]
   return renderFacts(facts, { paintName: paint.faint })
+}
+
+/** How the input was read and the output written. */
+function ioText({ io, targetIo }: ConversionReport): string {
+  return io === targetIo ? io : `${io} in, ${targetIo} out`
 }
 
 /** The same as one JSON object; sizes in bytes, times in seconds. */
@@ -64,6 +69,7 @@ export function reportJson(report: ConversionReport): unknown {
     threads: report.threads,
     level: report.level,
     io: report.io,
+    target_io: report.targetIo,
     memory_bytes: report.memoryBytes,
     non_finite: { count: report.nonFinite.count, tensor: report.nonFinite.tensor ?? null },
     verified:

@@ -1,7 +1,7 @@
 /** `convert`: dequantizes a checkpoint. */
 import type { Checkpoint } from "../checkpoint/checkpoint.ts"
 import { openCheckpoint } from "../checkpoint/open.ts"
-import { quote } from "../containers/quote.ts"
+import { escapeText, quote } from "../containers/quote.ts"
 import { UsageError } from "../errors.ts"
 import { formatPlural } from "../format.ts"
 import { planConversion } from "../plan/conversion.ts"
@@ -15,6 +15,7 @@ import { choice, flag, list, type OptionValues, size, text } from "../ui/option.
 import { createProgress } from "../ui/progress.ts"
 import { withSignals } from "../ui/signals.ts"
 import { print, printLines } from "../ui/terminal.ts"
+import { chooseIo } from "../writer/io-modes.ts"
 import { freeBytes } from "../writer/place.ts"
 import { runPlan } from "../writer/run.ts"
 import type { ConversionReport } from "../writer/types.ts"
@@ -101,7 +102,7 @@ async function measuredSummary(plan: Plan, values: Values): Promise<PlanSummary>
   const measure = measurePlan(plan, {
     threads: threadCount(values.threads),
     maxMemory: values["max-memory"],
-    io: values.io,
+    ...(await chooseIo(values.io, plan, values.output)),
   })
   const free = values.output === undefined ? undefined : await freeBytes(values.output)
   return summarizePlan(plan, { measure, freeBytes: free })
@@ -180,6 +181,10 @@ export default command(
       return undefined
     }
     const report = await convert(plan, output, values, ui)
+    if (report.directRefused !== undefined) {
+      const file = escapeText(report.directRefused)
+      ui.note(`note: ${file}: its file system cannot be read or written around the page cache, which was used`)
+    }
     // Only now: a failure is one line, and notes of a plan that failed help no one.
     if (!ui.verbose) for (const note of planNotes(plan)) ui.note(`note: ${note}`)
     if (report.nonFinite.count > 0 && values["non-finite"] !== "allow") {

@@ -20,7 +20,12 @@ const threads = integer({
 export const workOptions = {
   threads,
   "max-memory": size({ group, initial: 2 ** 30, defaultText: "1GiB", help: "bound of the working buffers" }),
-  io: choice({ group, choices: ["auto", "mmap", "pread"], initial: "auto", help: "how the input is read" }),
+  io: choice({
+    group,
+    choices: ["auto", "mmap", "pread", "direct"],
+    initial: "auto",
+    help: "how files are read and written",
+  }),
 } as const
 
 /** `-j`, else DEQUANTIZER_THREADS, else 0. Throws UsageError where the variable is no number of threads. */

@@ -25,7 +25,12 @@ import { enumName, packStruct, safeNumber, unpackStruct } from "./struct.ts"
 
 export interface JobSettings {
   readonly kind: JobKindName
+  /** How sources are read. */
   readonly io: IoModeName
+  /** How targets are written; default: through the page cache. */
+  readonly targetIo?: IoModeName | undefined
+  /** Whether what was read and written soon leaves the page cache; default false. */
+  readonly dropCache?: boolean | undefined
   /** 0: one for each allowed physical core. */
   readonly threads: number
   /** fsync each target when its last byte is written. */
@@ -76,7 +81,10 @@ export interface JobReport {
   readonly source: number | undefined
   readonly threads: number
   readonly io: Exclude<IoModeName, "auto">
-  /** Working buffers, at the most. */
+  readonly targetIo: Exclude<IoModeName, "auto">
+  /** Index of a file that `direct` was wanted for and that went through the page cache. */
+  readonly refusedFile: number | undefined
+  /** Working buffers, and what of maps is in the process, at the most. */
   readonly memoryBytes: number
   readonly bytesRead: number
   readonly bytesWritten: number
@@ -100,6 +108,7 @@ export interface JobMismatch {
 export interface JobMeasure {
   readonly threads: number
   readonly io: Exclude<IoModeName, "auto">
+  readonly targetIo: Exclude<IoModeName, "auto">
   readonly tiles: number
   readonly memoryBytes: number
 }
@@ -252,6 +261,8 @@ export function readReport(bytes: Uint8Array): JobReport {
     source: optional(values.source),
     threads: values.thread_count,
     io: resolvedIo(values.io),
+    targetIo: resolvedIo(values.target_io),
+    refusedFile: optional(values.refused_file),
     memoryBytes: safeNumber(values.memory_bytes),
     bytesRead: safeNumber(values.bytes_read),
     bytesWritten: safeNumber(values.bytes_written),
@@ -326,6 +337,7 @@ export function measureJob(plan: Uint8Array, settings: JobSettings): JobMeasure 
   return {
     threads: values.thread_count,
     io: resolvedIo(values.io),
+    targetIo: resolvedIo(values.target_io),
     tiles: safeNumber(values.tile_count),
     memoryBytes: safeNumber(values.memory_bytes),
   }
@@ -342,6 +354,8 @@ function packOptions(settings: JobSettings): Uint8Array {
     check_scales: settings.checkScales === true ? 1 : 0,
     keep_done: settings.keepDone === true ? 1 : 0,
     hashes: settings.hashes === true ? 1 : 0,
+    target_io: IoMode[settings.targetIo ?? "auto"],
+    drop_cache: settings.dropCache === true ? 1 : 0,
   })
 }
 

@@ -12,6 +12,7 @@ export interface MeasureOptions {
   /** Bound of the working buffers in bytes. */
   readonly maxMemory?: number | undefined
   readonly io?: IoModeName | undefined
+  readonly targetIo?: IoModeName | undefined
 }
 
 /** Bound of the working buffers where the caller names none: 1 GiB. */
@@ -27,6 +28,7 @@ export function measurePlan(plan: Plan, options: MeasureOptions = {}): JobMeasur
   const measure = measureJob(encodePlan(targets).bytes, {
     kind: "convert",
     io: options.io ?? "auto",
+    targetIo: options.targetIo ?? "auto",
     threads: options.threads ?? 0,
     sync: true,
     memoryMax,

@@ -30,6 +30,11 @@ export function partialName(name: string): string {
   return `${name}.partial`
 }
 
+/** The name that a file with a temporary one will get. */
+export function finalName(name: string): string {
+  return name.replace(/\.partial$/, "")
+}
+
 export interface Commit {
   readonly folder: string
   /** Names of the new output; the last one makes it complete. */

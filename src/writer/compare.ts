@@ -4,6 +4,7 @@ import { quote } from "../containers/quote.ts"
 import type { JobMismatch } from "../native/job.ts"
 import { type EncodedPlan, encodePlan, type TargetFile } from "../plan/encode.ts"
 import type { OutputTensor } from "../plan/plan.ts"
+import { exceedsCache } from "./io-modes.ts"
 import { runWork } from "./job.ts"
 import type { Mismatch, VerifyReport, WorkOptions } from "./types.ts"
 
@@ -17,7 +18,10 @@ export async function compareTargets(
   options: WorkOptions,
 ): Promise<VerifyReport> {
   const plan = encodePlan(targets)
-  const report = await runWork(plan, { kind: "verify", sampleTiles }, options)
+  const size = targets.reduce((sum, target) => sum + target.size, 0)
+  // What is compared is what the device gives, not what the page cache has kept, as far as the whole is compared.
+  const modes = { io: options.io ?? "auto", targetIo: "auto", dropCache: exceedsCache(size) } as const
+  const report = await runWork(plan, { kind: "verify", sampleTiles, modes }, options)
   return {
     ok: report.mismatch === undefined,
     problems: [],

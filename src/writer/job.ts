@@ -6,7 +6,7 @@ import { reportError } from "../native/report.ts"
 import type { EncodedPlan } from "../plan/encode.ts"
 import { DEFAULT_MAX_MEMORY } from "../plan/measure.ts"
 import { GROUP_ROLE } from "../schemes/scheme.ts"
-import type { WorkOptions } from "./types.ts"
+import type { IoModes, WorkOptions } from "./types.ts"
 
 export interface WorkKind {
   readonly kind: "convert" | "verify" | "digest"
@@ -20,6 +20,8 @@ export interface WorkKind {
   readonly hashes?: boolean | undefined
   /** Called for each file of the plan when nothing is left to do for it: a target that is flushed, a file that is read. */
   readonly onFile?: (index: number, report: JobFileReport) => void
+  /** Default: as the options say, through the page cache. */
+  readonly modes?: IoModes
 }
 
 /** Runs an encoded plan. A report with a mismatch of elements is returned; every other failure is thrown. */
@@ -27,7 +29,7 @@ export async function runWork(plan: EncodedPlan, work: WorkKind, options: WorkOp
   throwIfCancelled(options.signal)
   const report = await runJob(plan.bytes, {
     kind: work.kind,
-    io: options.io ?? "auto",
+    ...(work.modes ?? { io: options.io ?? "auto" }),
     threads: options.threads ?? 0,
     sync: work.kind === "convert",
     memoryMax: options.maxMemory ?? DEFAULT_MAX_MEMORY,

@@ -3,7 +3,7 @@
  * place of something unasked, and its device must have room. Names are resolved once, here; all later work uses the
  * real path.
  */
-import { constants, type Stats } from "node:fs"
+import { constants, type Stats, type StatsFs } from "node:fs"
 import { access, lstat, readdir, realpath, stat, statfs } from "node:fs/promises"
 import { basename, dirname, join, resolve } from "node:path"
 import { MANIFEST_NAME, MANIFEST_SUFFIX } from "../checkpoint/manifest.ts"
@@ -212,10 +212,19 @@ export async function requireSpace(place: OutputPlace, bytes: number): Promise<v
 
 /** Bytes that this user may still write on the device of a path; the nearest folder above it that exists counts. */
 export async function freeBytes(path: string): Promise<number> {
+  const { bavail, bsize } = await statfsAbove(path)
+  return bavail * bsize
+}
+
+/** The magic number (statfs(2)) of the file system that holds a path, or will when the path exists. */
+export async function fileSystemOf(path: string): Promise<number> {
+  return (await statfsAbove(path)).type
+}
+
+async function statfsAbove(path: string): Promise<StatsFs> {
   for (const folder of ancestors(resolve(path))) {
     try {
-      const { bavail, bsize } = await statfs(folder)
-      return bavail * bsize
+      return await statfs(folder)
     } catch (error) {
       if (errorCode(error) !== "ENOENT" && errorCode(error) !== "ENOTDIR") throw ioFault(folder, error)
     }

@@ -12,10 +12,11 @@ import { machineInfo } from "../native/machine.ts"
 import { encodePlan, type TargetFile } from "../plan/encode.ts"
 import type { Plan } from "../plan/plan.ts"
 import { Workspace } from "./cleanup.ts"
-import { commitFiles, partialName } from "./commit.ts"
+import { commitFiles, finalName, partialName } from "./commit.ts"
 import { compareTargets, describeMismatch, SAMPLE_TILES } from "./compare.ts"
 import { EMPTY_HASH, hashFiles } from "./digest.ts"
 import { copySideFile, syncFolder, writeText } from "./files.ts"
+import { chooseIo } from "./io-modes.ts"
 import { runWork, throwIfCancelled } from "./job.ts"
 import { type FinishedShard, removeJournal } from "./journal.ts"
 import { staleFiles } from "./leftovers.ts"
@@ -31,7 +32,7 @@ import {
   shardFile,
 } from "./place.ts"
 import { type Beginning, begin, hasLeftovers, mayBeResumed } from "./resume.ts"
-import type { ConversionReport, RunOptions, VerifyReport } from "./types.ts"
+import type { ConversionReport, IoModes, RunOptions, VerifyReport } from "./types.ts"
 
 /**
  * Writes the output of a plan.
@@ -67,6 +68,8 @@ export async function runPlan(plan: Plan, options: RunOptions): Promise<Conversi
       threads: report.threads,
       level: machineInfo().level,
       io: report.io,
+      targetIo: report.targetIo,
+      directRefused: report.directRefused,
       memoryBytes: report.memoryBytes,
       nonFinite,
       verified,
@@ -78,8 +81,13 @@ export async function runPlan(plan: Plan, options: RunOptions): Promise<Conversi
   }
 }
 
+interface ConvertReport extends JobReport {
+  /** A file that could not be reached around the page cache, under the name that it gets. */
+  readonly directRefused: string | undefined
+}
+
 interface Produced {
-  readonly report: JobReport
+  readonly report: ConvertReport
   readonly resumed: number
   readonly nonFinite: FinishedShard["nonFinite"]
   readonly verified: VerifyReport | undefined
@@ -133,7 +141,8 @@ async function write(
   for (const { path } of missing) await rm(path, { force: true })
   let isFolderFlushed = false
   const hashes: ShardHashes = new Map()
-  const report = await convert(missing, options, hashes, (shard) => {
+  const modes = await chooseIo(options.io ?? "auto", plan, place.folder)
+  const report = await convert(missing, modes, options, hashes, (shard) => {
     // The files' entries in the folder; after that their contents are all that is new.
     if (!isFolderFlushed) journal.addTask(() => syncFolder(place.folder))
     isFolderFlushed = true
@@ -164,10 +173,11 @@ type ShardHashes = Map<string, { readonly file: string; readonly tensors: Readon
 /** Converts the targets; `onShard` is told of each that is whole and flushed, `hashes` gets what a manifest needs. */
 async function convert(
   targets: readonly NamedTarget[],
+  modes: IoModes,
   options: RunOptions,
   hashes: ShardHashes,
   onShard: (shard: FinishedShard) => void,
-): Promise<JobReport> {
+): Promise<ConvertReport> {
   const encoded = encodePlan(targets)
   const sourceCount = encoded.files.length - targets.length
   const files = new Map<string, string>()
@@ -175,6 +185,7 @@ async function convert(
     encoded,
     {
       kind: "convert",
+      modes,
       checkScales: options.nonFinite !== "allow",
       keepDone: options.resume === true,
       hashes: options.manifest,
@@ -191,7 +202,9 @@ async function convert(
     const tensors = new Map(encoded.steps.map(({ name }, i) => [name, report.stepHashes[i]!]))
     for (const { name } of targets) hashes.set(name, { file: files.get(name)!, tensors })
   }
-  return report
+  const directRefused =
+    report.refusedFile === undefined ? undefined : finalName(encoded.files[report.refusedFile]!.path)
+  return { ...report, directRefused }
 }
 
 function totalNonFinite(parts: readonly FinishedShard["nonFinite"][]): FinishedShard["nonFinite"] {

@@ -1,7 +1,22 @@
 /** What a run of a plan takes and gives. */
 import type { DenseDtype } from "../containers/dtype.ts"
+import type { IoModeName } from "../native/abi.gen.ts"
 
-export type IoModeChoice = "auto" | "mmap" | "pread"
+/**
+ * How files are read and written: by maps, through the page cache, around it (O_DIRECT), or as the file system and the
+ * size make best.
+ */
+export type IoModeChoice = IoModeName
+
+/** What a choice comes to for one run. */
+export interface IoModes {
+  /** Of the files that are read. */
+  readonly io: IoModeName
+  /** Of the files that are written. */
+  readonly targetIo: IoModeName
+  /** What was read or written is not kept in the page cache. */
+  readonly dropCache: boolean
+}
 
 /** How native work is done; the same for running a plan and for verifying an output. */
 export interface WorkOptions {
@@ -96,7 +111,11 @@ export interface ConversionReport {
   readonly seconds: number
   readonly threads: number
   readonly level: string
+  /** How the input was read and the output written. */
   readonly io: Exclude<IoModeChoice, "auto">
+  readonly targetIo: Exclude<IoModeChoice, "auto">
+  /** A file whose file system cannot be read or written around the page cache, where that was wanted. */
+  readonly directRefused: string | undefined
   /** Working buffers in bytes, at the most. */
   readonly memoryBytes: number
   /** Results that are NaN or infinite, and the first tensor that has one. */

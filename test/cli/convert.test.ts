@@ -125,7 +125,7 @@ describe("every element is right", () => {
     for (const out of ["a", "b"]) expect(differences(readSafetensors(folder.file(out)), expected)).toEqual([])
   })
 
-  test.each(["mmap", "pread"])("--io %s, one thread, little memory", async (io) => {
+  test.each(["mmap", "pread", "direct"])("--io %s, one thread, little memory", async (io) => {
     using folder = temporaryFolder()
     const tensors = gptOssTensors()
     const out = folder.file("out")

@@ -19,7 +19,7 @@ const names = readdirSync(root).filter((name) => existsSync(join(root, name, "ch
 describe.each(names)("%s", (name) => {
   const source = join(root, name, "checkpoint")
 
-  test.each(["mmap", "pread"] as const)("converts to what the library makes of it, by %s", async (io) => {
+  test.each(["mmap", "pread", "direct"] as const)("converts to what the library makes of it, by %s", async (io) => {
     using folder = temporaryFolder()
     const plan = planConversion(await openCheckpoint(source))
     expect(plan.weightCount).toBeGreaterThan(0)

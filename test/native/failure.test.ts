@@ -73,9 +73,9 @@ async function disturbed(plan: EncodedTestPlan, options: JobSettings, disturb: (
 }
 
 describe("a source that is truncated while it is read", () => {
-  test.each(["mmap", "pread"] as const)("%s, row by row", async (io) => {
+  test.each(["mmap", "pread", "direct"] as const)("%s, row by row", async (io) => {
     const plan = longPlan(4, false)
-    const report = await disturbed(plan, { ...settings, io, threads: 1 }, () => truncateSync(source, 100))
+    const report = await disturbed(plan, { ...settings, io, targetIo: io, threads: 1 }, () => truncateSync(source, 100))
     expect(report).toMatchObject({ status: "source_changed", file: 0 })
     expect(errorOf(report, 37_748_736)?.message).toBe(
       `${source}: source changed while it was read (expected 37748736 bytes, found 100)`,
@@ -220,10 +220,10 @@ describe("a target that cannot be made", () => {
 })
 
 describe("cancel", () => {
-  test.each(["mmap", "pread"] as const)("%s: the job ends at once and leaves nothing", async (io) => {
+  test.each(["mmap", "pread", "direct"] as const)("%s: the job ends at once and leaves nothing", async (io) => {
     const plan = longPlan(4, true)
     let asked = 0
-    const report = await disturbed(plan, { ...settings, io }, (job) => {
+    const report = await disturbed(plan, { ...settings, io, targetIo: io }, (job) => {
       asked = performance.now()
       job.cancel()
     })

@@ -74,7 +74,7 @@ const shapes: readonly Shape[] = [
   { batch: 1, rows: 1800, columns: 512, parts: 2 },
 ]
 
-describe.each(["mmap", "pread"] as const)("%s", (io) => {
+describe.each(["mmap", "pread", "direct"] as const)("%s", (io) => {
   describe.each([false, true])("transposed %p", (transposed) => {
     test.each(shapes.map((shape) => [JSON.stringify(shape), shape] as const))("%s", async (_name, shape) => {
       const count = shape.batch * shape.rows * shape.columns

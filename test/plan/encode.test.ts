@@ -74,7 +74,7 @@ test("measure: threads and memory within the limit; a limit that is too small is
 
 test("the summary in lines", async () => {
   const plan = await smallPlan()
-  const measure = { threads: 2, io: "mmap", tiles: 9, memoryBytes: 3 * 2 ** 20 } as const
+  const measure = { threads: 2, io: "mmap", targetIo: "mmap", tiles: 9, memoryBytes: 3 * 2 ** 20 } as const
   const lines = describePlan(summarizePlan(plan, { measure, freeBytes: 10 ** 12 }))
   expect(`\n${lines.join("\n")}\n`).toMatchInlineSnapshot(`
     "
