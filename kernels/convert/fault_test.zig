@@ -1,63 +1,28 @@
 //! Whole jobs in which one system call fails: each of them in turn, with every error that such a
 //! call may give. The report names the call and the error, nothing is left of the target, no file
-//! stays open. And jobs whose reads and writes move less than was asked: they end well.
+//! stays open. Calls that have another way to do the same fail without a trace. And jobs whose reads
+//! and writes move less than was asked: they end well.
 const std = @import("std");
 const linux = std.os.linux;
 const abi = @import("../abi.zig");
 const faults = @import("../machine/faults.zig");
-const samples = @import("../testing/steps.zig");
-const Job = @import("job.zig").Job;
+const job_case = @import("../testing/job_case.zig");
+const JobCase = job_case.JobCase;
 const testing = std.testing;
 
-const Case = struct {
-    tmp: testing.TmpDir,
-    plan: []u8,
+const modes = [_]abi.IoMode{ .mmap, .pread, .direct };
 
-    fn init() !Case {
-        var tmp = testing.tmpDir(.{});
-        errdefer tmp.cleanup();
-        var source: [3 * 40 * 96 * 17 / 32]u8 = undefined;
-        for (&source, 0..) |*byte, i| byte.* = @truncate(i * 7 % 251);
-        try tmp.dir.writeFile(.{ .sub_path = "source", .data = &source });
-        const steps = [_]abi.Step{
-            samples.mxfp4(3, 40, 96, true),
-            samples.copy(source.len),
-            samples.mxfp4(3, 40, 96, false),
-        };
-        var buffer: [std.fs.max_path_bytes]u8 = undefined;
-        const folder = try tmp.dir.realpath(".", &buffer);
-        const stat = try std.posix.fstatat(tmp.dir.fd, "source", 0);
-        const plan = try samples.encodeIn(testing.allocator, &steps, "head", folder, stat);
-        return .{ .tmp = tmp, .plan = plan };
-    }
+/// Small buffers, so that there are many calls, yet long enough for direct ones.
+fn run(case: *JobCase, kind: abi.JobKind, io: abi.IoMode) !abi.Report {
+    var options = job_case.optionsOf(kind, io);
+    options.thread_count = 2;
+    options.memory_max = if (io == .direct) 1 << 22 else 1 << 16;
+    return case.run(testing.allocator, &options);
+}
 
-    fn deinit(case: *Case) void {
-        testing.allocator.free(case.plan);
-        case.tmp.cleanup();
-    }
-
-    fn run(case: *Case, kind: abi.JobKind, io: abi.IoMode) !abi.Report {
-        const job = try Job.start(testing.allocator, case.plan, &.{
-            .kind = kind,
-            .io = io,
-            .thread_count = 2,
-            .sync = 1,
-            // Small buffers, so that there are many calls.
-            .memory_max = 1 << 16,
-            .sample_tiles = 0,
-            .check_scales = 0,
-            .keep_done = 0,
-            .hashes = 0,
-        });
-        defer job.destroy();
-        while (job.isRunning()) std.Thread.yield() catch {};
-        return job.report();
-    }
-
-    fn hasTarget(case: *Case) bool {
-        return if (case.tmp.dir.statFile("target")) |_| true else |_| false;
-    }
-};
+fn extentsOf(io: abi.IoMode) [3]u64 {
+    return if (io == .direct) JobCase.large else JobCase.small;
+}
 
 fn openFiles() !usize {
     var folder = try std.fs.openDirAbsolute("/proc/self/fd", .{ .iterate = true });
@@ -76,6 +41,20 @@ const errors = std.EnumArray(faults.Call, []const linux.E).init(.{
     .allocate = &.{ .NOSPC, .DQUOT, .IO, .FBIG },
     .sync = &.{ .IO, .NOSPC, .DQUOT },
     .map = &.{ .NOMEM, .NODEV },
+    .open_direct = &.{},
+    .read_direct = &.{ .IO, .STALE },
+    .write_direct = &.{ .NOSPC, .DQUOT, .IO, .ROFS, .FBIG },
+    .map_target = &.{},
+    .populate_target = &.{},
+});
+
+/// Errors by which a system says that it has no such call here, or not at the moment.
+const refusals = std.EnumArray(faults.Call, []const linux.E).initDefault(&.{}, .{
+    .open_direct = &.{ .INVAL, .OPNOTSUPP, .MFILE, .ACCES },
+    .read_direct = &.{ .INVAL, .OPNOTSUPP },
+    .write_direct = &.{ .INVAL, .OPNOTSUPP },
+    .map_target = &.{ .NOMEM, .NODEV },
+    .populate_target = &.{ .INVAL, .NOMEM, .NOSPC, .PERM },
 });
 
 const operations = std.EnumArray(faults.Call, abi.Operation).init(.{
@@ -86,64 +65,114 @@ const operations = std.EnumArray(faults.Call, abi.Operation).init(.{
     .allocate = .allocate,
     .sync = .sync,
     .map = .map,
+    .open_direct = .open,
+    .read_direct = .read,
+    .write_direct = .write,
+    .map_target = .map,
+    .populate_target = .write,
 });
 
 test "each system call of a job fails, with each error" {
-    var case: Case = try .init();
-    defer case.deinit();
     const before = try openFiles();
     var injected: u32 = 0;
-    for ([_]abi.IoMode{ .mmap, .pread }) |io| for ([_]abi.JobKind{ .convert, .verify }) |kind| {
-        if (kind == .verify) try testing.expectEqual(.ok, (try case.run(.convert, io)).status);
+    for (modes) |io| for ([_]abi.JobKind{ .convert, .verify }) |kind| {
+        var case: JobCase = try .init(extentsOf(io));
+        defer case.deinit();
+        if (kind == .verify) try testing.expectEqual(.ok, (try run(&case, .convert, io)).status);
         for (std.enums.values(faults.Call)) |call| for (errors.get(call)) |errno| {
             var number: u64 = 0;
-            while (true) : (number += 1) {
-                faults.inject(.{ .call = call, .number = number, .effect = .{ .errno = errno } });
-                const report = case.run(kind, io);
-                const happened = faults.clear();
-                const found = try report;
-                errdefer std.debug.print("{s}: {s} {d} {s}: {any}\n", .{
-                    @tagName(kind), @tagName(call), number, @tagName(errno), found,
-                });
-                if (kind == .convert) try testing.expectEqual(!happened, case.hasTarget());
-                if (!happened) {
-                    try testing.expectEqual(.ok, found.status);
-                    if (kind == .convert) try case.tmp.dir.deleteFile("target");
-                    break;
-                }
-                injected += 1;
-                try testing.expectEqual(.io, found.status);
-                try testing.expectEqual(operations.get(call), found.operation);
-                try testing.expectEqual(@intFromEnum(errno), found.errno);
-                try testing.expect(found.file < 2);
-            }
+            while (try failsAt(&case, kind, io, call, number, errno)) : (number += 1) injected += 1;
         };
-        if (kind == .verify) try case.tmp.dir.deleteFile("target");
     };
     try testing.expectEqual(before, try openFiles());
     std.debug.print("{d} faults of system calls injected, none lost\n", .{injected});
 }
 
-test "reads and writes that move less, and calls that are interrupted, change nothing" {
-    var case: Case = try .init();
-    defer case.deinit();
-    for ([_]abi.IoMode{ .mmap, .pread }) |io| {
-        for ([_]faults.Call{ .read, .write }) |call| for ([_]usize{ 1, 7, 4096 }) |size| {
-            faults.inject(.{ .call = call, .number = null, .effect = .{ .short = size } });
-            const converted = case.run(.convert, io);
-            const verified = case.run(.verify, io);
-            _ = faults.clear();
-            try testing.expectEqual(.ok, (try converted).status);
-            try testing.expectEqual(.ok, (try verified).status);
-            try case.tmp.dir.deleteFile("target");
+/// Whether there was a call of this number; then the job told of its failure.
+fn failsAt(
+    case: *JobCase,
+    kind: abi.JobKind,
+    io: abi.IoMode,
+    call: faults.Call,
+    number: u64,
+    errno: linux.E,
+) !bool {
+    faults.inject(.{ .call = call, .number = number, .effect = .{ .errno = errno } });
+    const report = run(case, kind, io);
+    const happened = faults.clear();
+    const found = try report;
+    errdefer std.debug.print("{s} {s}: {s} {d} {s}: {any}\n", .{
+        @tagName(io), @tagName(kind), @tagName(call), number, @tagName(errno), found,
+    });
+    if (kind == .convert) try testing.expectEqual(!happened, case.hasTarget());
+    if (!happened) {
+        try testing.expectEqual(.ok, found.status);
+        if (kind == .convert) try case.deleteTarget();
+        return false;
+    }
+    try testing.expectEqual(.io, found.status);
+    try testing.expectEqual(operations.get(call), found.operation);
+    try testing.expectEqual(@intFromEnum(errno), found.errno);
+    try testing.expect(found.file < 2);
+    return true;
+}
+
+test "calls that a system refuses are done another way" {
+    for (modes) |io| {
+        var case: JobCase = try .init(JobCase.large);
+        defer case.deinit();
+        var options = job_case.optionsOf(.convert, io);
+        options.memory_max = 1 << 22;
+        const plain = try case.run(testing.allocator, &options);
+        try testing.expectEqual(.ok, plain.status);
+        try case.deleteTarget();
+        if (plain.refused_file != abi.none) {
+            std.debug.print("skipped: no direct I/O in the folder of the tests\n", .{});
+            continue;
+        }
+        for (std.enums.values(faults.Call)) |call| for (refusals.get(call)) |errno| {
+            for ([_]?u64{ 0, 1, 3, null }) |number| {
+                const effect: faults.Effect = .{ .errno = errno };
+                faults.inject(.{ .call = call, .number = number, .effect = effect });
+                const converted = case.run(testing.allocator, &options);
+                const happened = faults.clear();
+                errdefer std.debug.print("{s} {s} {s} {any}: {any}\n", .{
+                    @tagName(io), @tagName(call), @tagName(errno), number, converted,
+                });
+                try testing.expectEqual(.ok, (try converted).status);
+                const refused = (try converted).refused_file != abi.none;
+                try testing.expectEqual(happened and io == .direct, refused);
+                const verified = try run(&case, .verify, .direct);
+                try testing.expectEqual(.ok, verified.status);
+                try case.deleteTarget();
+            }
         };
-        for ([_]faults.Call{ .open, .read, .write, .allocate, .sync }) |call| {
-            for (0..3) |number| {
-                faults.inject(.{ .call = call, .number = number, .effect = .{ .errno = .INTR } });
-                const converted = case.run(.convert, io);
+    }
+}
+
+test "reads and writes that move less, and calls that are interrupted, change nothing" {
+    for (modes) |io| {
+        var case: JobCase = try .init(extentsOf(io));
+        defer case.deinit();
+        for ([_]faults.Call{ .read, .write, .read_direct, .write_direct }) |call| {
+            for ([_]usize{ 1, 7, 4096 }) |size| {
+                faults.inject(.{ .call = call, .number = null, .effect = .{ .short = size } });
+                const converted = run(&case, .convert, io);
+                const verified = run(&case, .verify, io);
                 _ = faults.clear();
                 try testing.expectEqual(.ok, (try converted).status);
-                try case.tmp.dir.deleteFile("target");
+                try testing.expectEqual(.ok, (try verified).status);
+                try case.deleteTarget();
+            }
+        }
+        for (std.enums.values(faults.Call)) |call| {
+            if (call == .stat or call == .map or call == .map_target) continue;
+            for (0..3) |number| {
+                faults.inject(.{ .call = call, .number = number, .effect = .{ .errno = .INTR } });
+                const converted = run(&case, .convert, io);
+                _ = faults.clear();
+                try testing.expectEqual(.ok, (try converted).status);
+                try case.deleteTarget();
             }
         }
     }

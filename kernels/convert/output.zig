@@ -56,9 +56,7 @@ pub const Output = struct {
     }
 
     fn mapFile(output: *Output, fd: system.Fd, size: u64) void {
-        const flags: linux.MAP = .{ .TYPE = .SHARED };
-        const access = linux.PROT.READ | linux.PROT.WRITE;
-        const result = linux.mmap(null, @intCast(size), access, flags, fd, 0);
+        const result = system.mapTarget(fd, @intCast(size));
         if (E.init(result) != .SUCCESS) return;
         const start: [*]align(std.heap.page_size_min) u8 = @ptrFromInt(result);
         output.map = start[0..@intCast(size)];
@@ -108,7 +106,7 @@ pub const Output = struct {
         if (first >= last or place % system.direct_align != 0)
             return system.write(fd, bytes, offset);
         const middle = bytes[@intCast(begin)..][0..@intCast(last - first)];
-        var failed = system.write(output.direct_fd, middle, first);
+        var failed = system.writeDirect(output.direct_fd, middle, first);
         if (failed == .INVAL or failed == .OPNOTSUPP) {
             output.refuses_direct.store(true, .monotonic);
             failed = system.write(fd, middle, first);

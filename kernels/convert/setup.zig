@@ -4,8 +4,8 @@
 const std = @import("std");
 const abi = @import("../abi.zig");
 const memory = @import("../machine/memory.zig");
+const Mapped = @import("mapped.zig").Mapped;
 const output = @import("output.zig");
-const source_file = @import("source.zig");
 const tiles = @import("tiles.zig");
 const plan_file = @import("plan.zig");
 const Plan = plan_file.Plan;
@@ -43,40 +43,6 @@ pub const Buffers = struct {
         return @max(buffers.allocated(), memory.charged(1)) + memory.charged(buffers.mapped);
     }
 };
-
-/// Bytes of maps that one worker has in the process at a time: the window of an item; of a matrix
-/// that every tile needs whole, two, for the one before goes when the next one is there.
-fn windowBytes(step: *const abi.Step, cut: tiles.Cut) u64 {
-    var sum: u64 = 0;
-    for (step.sources[0..step.source_count]) |*source| {
-        const around = 2 * source_file.fault_around;
-        const matrix = tiles.linesOf(step, source, tiles.matrixOf(step, 0)).extent();
-        const most = 2 * (matrix + around);
-        const wide = tiles.isMatrixWide(step, source);
-        sum += if (wide) most else @min(most, itemBytes(step, source, cut) + around);
-    }
-    return sum;
-}
-
-/// A bound of the bytes from the first to the last of an item, in a source whose lines the tiles
-/// follow.
-fn itemBytes(step: *const abi.Step, source: *const abi.Source, cut: tiles.Cut) u64 {
-    if (cut.tile_rows == 1 and source.rows_per_line == 1) {
-        // Pieces of lines, one behind the other: a piece more for where they are cut.
-        const piece = plan_file.lineUse(source, cut.tile_columns);
-        const gap = source.line_bytes - plan_file.lineUse(source, step.columns);
-        return (cut.item_tiles + 1) * (piece + gap);
-    }
-    const tile_rows = std.math.divCeil(u64, cut.item_tiles, cut.column_tiles) catch unreachable;
-    const lines: tiles.Tile = .{
-        .batch = 0,
-        .row_begin = 0,
-        .row_count = @min(step.rows, cut.tile_rows * (tile_rows + 1)),
-        .column_begin = 0,
-        .column_count = step.columns,
-    };
-    return tiles.linesOf(step, source, lines).extent() + source.line_bytes;
-}
 
 pub const Setup = struct {
     thread_count: u32,
@@ -129,14 +95,7 @@ pub const Setup = struct {
     ) error{MemoryLimit}!void {
         setup.io = io;
         setup.thread_count = threads;
-        var limits: tiles.Limits = .{
-            .output_bytes = if (setup.target_io == .direct)
-                output_bytes_wanted_direct
-            else
-                output_bytes_wanted,
-            // A transposed matrix is read at once where all of it may stay in memory.
-            .input_bytes = @max(input_bytes_min, options.memory_max / threads),
-        };
+        var limits = setup.wantedLimits(options, threads);
         while (true) {
             setup.cutAll(plan, options.kind, limits);
             if (setup.memoryBytes() <= options.memory_max) return;
@@ -147,11 +106,28 @@ pub const Setup = struct {
                 limits.input_bytes /= 2;
             } else if (limits.output_bytes > output_bytes_min) {
                 limits.output_bytes /= 2;
+            } else if (setup.io == .mmap) {
+                // Reads need less at a time than maps, and are about as fast.
+                setup.io = .pread;
+                limits = setup.wantedLimits(options, threads);
             } else if (setup.thread_count > 1) {
                 const affordable = options.memory_max / setup.buffers.total();
                 setup.thread_count = @intCast(@max(1, @min(setup.thread_count - 1, affordable)));
+            } else if (setup.target_io == .mmap) {
+                setup.target_io = .pread;
             } else return error.MemoryLimit;
         }
+    }
+
+    fn wantedLimits(setup: Setup, options: *const abi.JobOptions, threads: u32) tiles.Limits {
+        return .{
+            .output_bytes = if (setup.target_io == .direct)
+                output_bytes_wanted_direct
+            else
+                output_bytes_wanted,
+            // A transposed matrix is read at once where all of it may stay in memory.
+            .input_bytes = @max(input_bytes_min, options.memory_max / threads),
+        };
     }
 
     pub fn deinit(setup: *Setup, gpa: std.mem.Allocator) void {
@@ -163,6 +139,7 @@ pub const Setup = struct {
     fn cutAll(setup: *Setup, plan: Plan, kind: abi.JobKind, limits: tiles.Limits) void {
         var buffers: Buffers = .{};
         var items: u64 = 0;
+        var matrix_max: u64 = 0;
         for (plan.steps, setup.cuts, setup.item_begins[0..plan.steps.len]) |*step, *cut, *begin| {
             cut.* = tiles.cut(step, setup.io, limits, setup.thread_count);
             begin.* = items;
@@ -175,8 +152,13 @@ pub const Setup = struct {
             if (kind == .verify) buffers.compare = @max(buffers.compare, cut.output_bytes);
             buffers.scratch = @max(buffers.scratch, cut.scratch_bytes);
             buffers.input = @max(buffers.input, cut.input_bytes);
-            if (setup.io == .mmap) buffers.mapped = @max(buffers.mapped, windowBytes(step, cut.*));
+            if (setup.io != .mmap) continue;
+            const mapped: Mapped = .of(plan, step, cut.*);
+            buffers.mapped = @max(buffers.mapped, mapped.all);
+            matrix_max = @max(matrix_max, mapped.matrix);
         }
+        // A matrix goes only when the next one is there.
+        buffers.mapped += matrix_max;
         // A tile begins in the buffer where it begins between two borders of the file.
         if (setup.target_io == .direct and buffers.output > 0) buffers.output += memory.alignment;
         if (setup.target_io == .mmap) buffers.mapped += output.window_bytes + memory.alignment;
@@ -409,7 +391,7 @@ test "no more threads than there is work" {
     try testing.expectEqual(1, setup.thread_count);
 }
 
-test "maps count, and auto reads where they would not fit" {
+test "maps count, and files are read where they would not fit" {
     var plan = try parseSteps(&.{ samples.mxfp4(32, 5760, 2880, true), samples.copy(1000) });
     defer plan.deinit(testing.allocator);
     const Case = struct { u64, abi.IoMode };
@@ -422,11 +404,22 @@ test "maps count, and auto reads where they would not fit" {
         const matrix = 5760 * 2880 / 32 * 17;
         if (setup.io == .mmap) try testing.expect(setup.memoryBytes() > 2 * matrix);
     }
-    const small = optionsOf(.convert, .mmap, 1, 16 << 20, 0);
-    try testing.expectError(
-        error.MemoryLimit,
-        Setup.init(testing.allocator, plan, &small, 2),
-    );
+    var small = optionsOf(.convert, .mmap, 1, 256 << 10, 0);
+    small.target_io = .mmap;
+    var setup: Setup = try .init(testing.allocator, plan, &small, 2);
+    defer setup.deinit(testing.allocator);
+    try testing.expectEqual(.pread, setup.io);
+    try testing.expect(setup.memoryBytes() <= small.memory_max);
+}
+
+test "a small file is mapped whatever the limit" {
+    var plan = try parseSteps(&.{ samples.mxfp4(2, 32, 64, true), samples.copy(1000) });
+    defer plan.deinit(testing.allocator);
+    var options = optionsOf(.convert, .mmap, 4, 128 << 10, 0);
+    var setup: Setup = try .init(testing.allocator, plan, &options, 4);
+    defer setup.deinit(testing.allocator);
+    try testing.expectEqual(.mmap, setup.io);
+    try testing.expect(setup.memoryBytes() <= options.memory_max);
 }
 
 test "tiles of direct writes are long, and as short as memory asks for" {

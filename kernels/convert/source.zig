@@ -231,16 +231,16 @@ pub const SourceFile = struct {
     }
 
     /// Fills `buffer`, and up to the next border after it, around the page cache. False where the
-    /// file system turns out to refuse that.
+    /// file system turns out to refuse that, or gives less: the page cache does it, or knows why.
     fn readDirect(source: *SourceFile, buffer: []u8, offset: u64) fault_file.Error!bool {
         var done: usize = 0;
         while (done < buffer.len) {
             if (source.stop.isRequested()) return error.Fault;
             const wanted = @min(populate_bytes_max, buffer.len - done);
             const size = std.mem.alignForward(usize, wanted, system.direct_align);
-            switch (system.read(source.direct_fd, buffer.ptr[done..][0..size], offset + done)) {
+            switch (system.readDirect(source.direct_fd, buffer.ptr[done..][0..size], offset + done)) {
                 // The file may end before the border.
-                .size => |read_size| if (read_size < wanted) return source.changed(),
+                .size => |read_size| if (read_size < wanted) return false,
                 .failed => |failed| switch (failed) {
                     .INVAL, .OPNOTSUPP => {
                         source.refuses_direct.store(true, .monotonic);

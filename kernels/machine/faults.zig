@@ -4,7 +4,21 @@ const std = @import("std");
 const builtin = @import("builtin");
 const E = std.os.linux.E;
 
-pub const Call = enum { open, stat, read, write, allocate, sync, map };
+/// Those from `open_direct` on are done another way where they fail as if there were no such thing.
+pub const Call = enum {
+    open,
+    stat,
+    read,
+    write,
+    allocate,
+    sync,
+    map,
+    open_direct,
+    read_direct,
+    write_direct,
+    map_target,
+    populate_target,
+};
 
 pub const Effect = union(enum) {
     /// The call fails.

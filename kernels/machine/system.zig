@@ -29,17 +29,31 @@ inline fn sizeLimit(effect: ?faults.Effect) usize {
 /// Maps all of a file for reading, shared with the page cache. The address, or an error as Linux
 /// returns it.
 pub fn map(fd: Fd, size: usize) usize {
+    return failure(faults.effect(.map)) orelse mapShared(fd, size, linux.PROT.READ);
+}
+
+/// The same for reading and writing.
+pub fn mapTarget(fd: Fd, size: usize) usize {
+    const access = linux.PROT.READ | linux.PROT.WRITE;
+    return failure(faults.effect(.map_target)) orelse mapShared(fd, size, access);
+}
+
+fn mapShared(fd: Fd, size: usize, access: usize) usize {
     const flags: linux.MAP = .{ .TYPE = .SHARED };
-    return failure(faults.effect(.map)) orelse linux.mmap(null, size, linux.PROT.READ, flags, fd, 0);
+    return linux.mmap(null, size, access, flags, fd, 0);
 }
 
 /// An open file, or why there is none.
 pub const Opened = union(enum) { fd: Fd, failed: E };
 
 pub fn open(path: []const u8, flags: linux.O, mode: linux.mode_t) Opened {
+    return openAs(.open, path, flags, mode);
+}
+
+fn openAs(call: faults.Call, path: []const u8, flags: linux.O, mode: linux.mode_t) Opened {
     const path_z = std.posix.toPosixPath(path) catch return .{ .failed = .NAMETOOLONG };
     while (true) {
-        const result = failure(faults.effect(.open)) orelse linux.open(&path_z, flags, mode);
+        const result = failure(faults.effect(call)) orelse linux.open(&path_z, flags, mode);
         switch (E.init(result)) {
             .SUCCESS => return .{ .fd = @intCast(result) },
             .INTR => continue,
@@ -89,9 +103,19 @@ pub const Read = union(enum) { size: usize, failed: E };
 
 /// Fills `bytes` from `offset` on, or up to the end of the file.
 pub fn read(fd: Fd, bytes: []u8, offset: u64) Read {
+    return readAs(.read, fd, bytes, offset);
+}
+
+/// `read` of a file that `openDirect` opened. What is filled ends at a border, or at the end of
+/// the file.
+pub fn readDirect(fd: Fd, bytes: []u8, offset: u64) Read {
+    return readAs(.read_direct, fd, bytes, offset);
+}
+
+inline fn readAs(call: faults.Call, fd: Fd, bytes: []u8, offset: u64) Read {
     var done: usize = 0;
     while (done < bytes.len) {
-        const effect = faults.effect(.read);
+        const effect = faults.effect(call);
         const size = @min(bytes.len - done, chunk_max, sizeLimit(effect));
         const result = failure(effect) orelse
             linux.pread(fd, bytes.ptr + done, size, @intCast(offset + done));
@@ -100,17 +124,28 @@ pub fn read(fd: Fd, bytes: []u8, offset: u64) Read {
             .INTR => continue,
             else => |failed| return .{ .failed = failed },
         }
-        if (result == 0) break;
         done += result;
+        // Around the page cache nothing begins between two borders.
+        const at_border = call != .read_direct or result % direct_align == 0;
+        if (result == 0 or !at_border) break;
     }
     return .{ .size = done };
 }
 
 /// Writes all of `bytes` at `offset`.
 pub fn write(fd: Fd, bytes: []const u8, offset: u64) E {
+    return writeAs(.write, fd, bytes, offset);
+}
+
+/// `write` to a file that `openDirect` opened.
+pub fn writeDirect(fd: Fd, bytes: []const u8, offset: u64) E {
+    return writeAs(.write_direct, fd, bytes, offset);
+}
+
+inline fn writeAs(call: faults.Call, fd: Fd, bytes: []const u8, offset: u64) E {
     var done: usize = 0;
     while (done < bytes.len) {
-        const effect = faults.effect(.write);
+        const effect = faults.effect(call);
         const size = @min(bytes.len - done, chunk_max, sizeLimit(effect));
         const result = failure(effect) orelse
             linux.pwrite(fd, bytes.ptr + done, size, @intCast(offset + done));
@@ -215,7 +250,8 @@ pub fn populate(bytes: []const u8) E {
 pub fn populateWrite(bytes: []u8) E {
     const advice = 23;
     while (true) {
-        const result = E.init(linux.madvise(bytes.ptr, bytes.len, advice));
+        const injected = failure(faults.effect(.populate_target));
+        const result = E.init(injected orelse linux.madvise(bytes.ptr, bytes.len, advice));
         if (result != .INTR and result != .AGAIN) return result;
     }
 }
@@ -248,7 +284,8 @@ pub fn openDirect(fd: Fd, mode: std.posix.ACCMODE) Opened {
     var path_buffer: [32]u8 = undefined;
     // By its number: the name may belong to another file by now.
     const path = std.fmt.bufPrint(&path_buffer, "/proc/self/fd/{d}", .{fd}) catch unreachable;
-    return open(path, .{ .ACCMODE = mode, .DIRECT = true, .NONBLOCK = true, .CLOEXEC = true }, 0);
+    const flags: linux.O = .{ .ACCMODE = mode, .DIRECT = true, .NONBLOCK = true, .CLOEXEC = true };
+    return openAs(.open_direct, path, flags, 0);
 }
 
 const testing = std.testing;

@@ -51,7 +51,9 @@ export async function fuzzJobs(count: number, next: Random): Promise<JobCounts> 
     })
     const settings: JobSettings = {
       kind: "convert",
-      io: pick(["mmap", "pread", "auto"] as const),
+      io: pick(["mmap", "pread", "direct", "auto"] as const),
+      targetIo: pick(["mmap", "pread", "direct", "auto"] as const),
+      dropCache: next() % 2 === 0,
       threads: 1 + (next() % 3),
       sync: false,
       memoryMax: pick([2 ** 18, 2 ** 22, 2 ** 28]),

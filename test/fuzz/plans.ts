@@ -59,7 +59,7 @@ async function onePlan(input: string, output: string, next: Random, counts: Plan
     output,
     verify: "full",
     threads: 1 + (next() % 4),
-    io: pick(["mmap", "pread"] as const),
+    io: pick(["auto", "mmap", "pread", "direct"] as const),
     maxMemory: pick([2 ** 18, 2 ** 22, 2 ** 30]),
   })
   const found = readAll(output, options.shardSize)

@@ -68,8 +68,7 @@ describe.each(["mmap", "pread", "direct"] as const)("%s", (io) => {
         expect(report.threads).toBe(measure.threads)
         expect(Buffer.compare(readFileSync(target), expected)).toBe(0)
       }
-      // What a map has in the process is not less than what a fault brings in.
-      expect(smallest).toBeLessThanOrEqual(io === "mmap" ? 2 ** 22 : 2 ** 17)
+      expect(smallest).toBeLessThanOrEqual(2 ** 17)
     }
   })
 
