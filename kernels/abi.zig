@@ -183,6 +183,8 @@ pub const Stream = enum(u32) {
     copy = 2,
     /// With stores that go around the caches.
     copy_streaming = 3,
+    /// Only writes, with such stores.
+    write_streaming = 4,
 };
 
 /// The system call that failed, for messages.
@@ -504,10 +506,29 @@ pub const StreamOptions = extern struct {
     size: u64,
 };
 
+/// Matrices of made-up values that dq_stream_decode decodes from memory to memory.
+pub const StreamDecode = extern struct {
+    codec: Codec,
+    dtype: Dtype,
+    transposed: u32,
+    reserved: u32 = 0,
+    /// Bytes that one measurement reads, or writes, at the most; 0: as many as the stream has.
+    size: u64,
+};
+
+/// One pass over memory of all workers together.
+pub const StreamPass = extern struct {
+    elapsed_ns: u64,
+    /// Stored bytes, and dense ones.
+    bytes_read: u64,
+    bytes_written: u64,
+    element_count: u64,
+};
+
 pub const enums = .{ Status, Codec, Dtype, IoMode, JobKind, Operation, FileRole, Activation, Arithmetic, Pairing, Binding, Stream };
 pub const structs = .{
-    Source,        Step,       File,        Plan,          JobOptions,    Progress,   Report,      Measure, Machine, DecodeRequest,
-    MatrixOptions, MatrixInfo, MatrixShare, MatrixRequest, StreamOptions, FileReport, WorkerPlace,
+    Source,        Step,       File,        Plan,          JobOptions,    Progress,   Report,      Measure,      Machine,    DecodeRequest,
+    MatrixOptions, MatrixInfo, MatrixShare, MatrixRequest, StreamOptions, FileReport, WorkerPlace, StreamDecode, StreamPass,
 };
 pub const constants = .{
     .{ "SOURCE_COUNT_MAX", source_count_max },
@@ -564,6 +585,9 @@ pub const functions = struct {
     pub const dq_stream_create = fn (options: *const StreamOptions, stream: *u32) callconv(.c) Status;
     /// One pass; `kind` is a Stream.
     pub const dq_stream_measure = fn (stream: u32, kind: u32, elapsed_ns: *u64) callconv(.c) Status;
+    /// One pass of decoding at the level in use. Its matrices, no more of them than fit the stream's size, are made up
+    /// before the clock starts.
+    pub const dq_stream_decode = fn (stream: u32, request: *const StreamDecode, pass: *StreamPass) callconv(.c) Status;
     pub const dq_stream_destroy = fn (stream: u32) callconv(.c) Status;
 };
 

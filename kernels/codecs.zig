@@ -19,7 +19,8 @@
 //!     /// divides. Asked where a result is not finite.
 //!     pub fn scaleFault(tile: *const Tile) ?u32
 //!
-//!     /// Examples of such matrices, which testing/conformance.zig makes in every size.
+//!     /// Examples of such matrices, which testing/conformance.zig makes in every size. The first
+//!     /// has numbers as models have them: benchmarks make it.
 //!     pub const samples = [_]Sample{ … };
 //!
 //! and, where weights can be multiplied with as they are stored (matvec/dot.zig, matvec/pack.zig):
@@ -267,15 +268,16 @@ pub const streams: [@typeInfo(abi.Stream).@"enum".fields.len]table.StreamFn = bl
     var functions: [@typeInfo(abi.Stream).@"enum".fields.len]table.StreamFn = undefined;
     for (std.enums.values(abi.Stream), &functions) |kind, *function| function.* = &struct {
         fn call(
-            source: [*]align(4096) const u8,
-            target: [*]align(4096) u8,
+            source: [*]const u8,
+            target: [*]u8,
             size: u64,
         ) callconv(.c) void {
             switch (kind) {
-                .read => stream.read(source, size),
-                .read_interleaved => stream.readInterleaved(source, size),
+                .read => stream.read(@alignCast(source), size),
+                .read_interleaved => stream.readInterleaved(@alignCast(source), size),
                 .copy => stream.copy(source, target, size),
                 .copy_streaming => stream.copyStreaming(source, target, size),
+                .write_streaming => stream.writeStreaming(@alignCast(target), size),
             }
         }
     }.call;

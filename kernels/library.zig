@@ -13,7 +13,7 @@ const describe = @import("machine/describe.zig");
 const topology = @import("machine/topology.zig");
 const matrix_file = @import("matvec/matrix.zig");
 const multiply = @import("matvec/multiply.zig");
-const stream_file = @import("matvec/stream.zig");
+const stream_file = @import("bench/stream.zig");
 const teams_file = @import("matvec/teams.zig");
 const Job = job_file.Job;
 const Matrix = matrix_file.Matrix;
@@ -271,6 +271,19 @@ const exports = struct {
         const found = borrow(&streams, stream) catch |err| return statusOf(err);
         defer giveBack(found);
         elapsed_ns.* = found.measure(what);
+        return .ok;
+    }
+
+    pub fn dq_stream_decode(
+        stream: u32,
+        request: *const abi.StreamDecode,
+        pass: *abi.StreamPass,
+    ) callconv(.c) abi.Status {
+        if (!plan_file.enumsAreValid(abi.StreamDecode, request)) return .bad_argument;
+        if (request.reserved != 0) return .bad_argument;
+        const found = borrow(&streams, stream) catch |err| return statusOf(err);
+        defer giveBack(found);
+        pass.* = found.decode(request) catch |err| return statusOf(err);
         return .ok;
     }
 

@@ -178,10 +178,11 @@ pub const Matvec = extern struct {
     multiply_int8: ?ProductFn = null,
 };
 
-/// Reads, or copies, `size` bytes as fast as memory gives them; both are multiples of 4096.
+/// Reads, copies, or writes `size` bytes as fast as memory lets them. Only copies take other sizes
+/// and addresses than those of whole pages.
 pub const StreamFn = *const fn (
-    source: [*]align(4096) const u8,
-    target: [*]align(4096) u8,
+    source: [*]const u8,
+    target: [*]u8,
     size: u64,
 ) callconv(.c) void;
 

@@ -1,6 +1,7 @@
 //! Tests that are compiled once, for the baseline, and linked with the objects of every level. One
 //! line for each file.
 comptime {
+    _ = @import("bench/decoding.zig");
     _ = @import("convert/compare.zig");
     _ = @import("convert/fault.zig");
     _ = @import("convert/fault_test.zig");

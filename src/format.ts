@@ -113,3 +113,16 @@ export function parseSize(text: string): number | undefined {
   const bytes = Math.round(Number(match[1]) * unit)
   return Number.isSafeInteger(bytes) && bytes > 0 ? bytes : undefined
 }
+
+const TIME_UNITS: Readonly<Record<string, number>> = { "": 1, s: 1, ms: 1e-3, m: 60, min: 60 }
+
+/** A day: nobody waits longer for a result. */
+const DURATION_MAX = 86_400
+
+/** Seconds of a TIME: a number with s, ms or min, of seconds where there is no unit. undefined where it is none, or zero. */
+export function parseDuration(text: string): number | undefined {
+  const match = /^(\d{1,9}(?:\.\d{1,9})?) ?(ms|s|m|min)?$/i.exec(text)
+  if (match === null) return undefined
+  const seconds = Number(match[1]) * (TIME_UNITS[(match[2] ?? "").toLowerCase()] ?? 1)
+  return seconds > 0 && seconds <= DURATION_MAX ? seconds : undefined
+}

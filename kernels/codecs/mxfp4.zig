@@ -49,6 +49,10 @@ pub fn check(geometry: Geometry) bool {
 }
 
 pub const samples = [_]Sample{
+    .{ .name = "ordinary scales", .column_align = block_columns, .sources = &.{
+        .{ .unit_columns = block_columns, .unit_bytes = block_bytes },
+        .{ .unit_columns = block_columns, .unit_bytes = 1, .alphabet = &.{ 110, 117, 120, 127 } },
+    } },
     .{ .name = "blocks", .column_align = block_columns, .sources = &.{
         .{ .unit_columns = block_columns, .unit_bytes = block_bytes },
         .{ .unit_columns = block_columns, .unit_bytes = 1 },
@@ -60,10 +64,6 @@ pub const samples = [_]Sample{
     } },
     lastScaleSample("infinite scales", .infinite),
     lastScaleSample("scales that are no numbers", .nan),
-    .{ .name = "ordinary scales", .column_align = block_columns, .sources = &.{
-        .{ .unit_columns = block_columns, .unit_bytes = block_bytes },
-        .{ .unit_columns = block_columns, .unit_bytes = 1, .alphabet = &.{ 110, 117, 120, 127 } },
-    } },
 };
 
 fn lastScaleSample(name: []const u8, last_scale: LastScale) Sample {

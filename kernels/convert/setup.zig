@@ -12,7 +12,7 @@ const Plan = plan_file.Plan;
 
 /// About a second-level cache: what is decoded is still there when it is written. Measured on
 /// tmpfs, 128 KiB to 1.5 MiB are alike.
-const output_bytes_wanted = 512 << 10;
+pub const output_bytes_wanted = 512 << 10;
 /// A device is slow to begin: each write should be long.
 const output_bytes_wanted_direct = 4 << 20;
 const output_bytes_min = 4 << 10;

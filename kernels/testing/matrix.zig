@@ -42,27 +42,19 @@ pub const Matrix = struct {
             .bytes = undefined,
         };
         for (sample.sources, memories[0..sample.sources.len], 0..) |shape, memory, i| {
-            const source = sourceOf(shape, rows, columns);
+            const source = shape.of(rows, columns);
             matrix.sources[i] = source;
             matrix.bytes[i] = switch (placement) {
                 .at_start => memory.atStart(source.size, 0),
                 .at_start_plus_one => memory.atStart(source.size, 1),
                 .at_end => memory.atEnd(source.size, 0),
             };
-            for (matrix.bytes[i], 0..) |*byte, position| {
-                const value: u8 = switch (fill) {
-                    .random => random.int(u8),
-                    .period_251 => @intCast(position % 251),
-                };
-                const alphabet = shape.alphabet;
+            shape.fill(matrix.bytes[i], random);
+            const alphabet = shape.alphabet;
+            if (fill == .period_251 and shape.words.len == 0) for (matrix.bytes[i], 0..) |*byte, p| {
+                const value: u8 = @intCast(p % 251);
                 byte.* = if (alphabet.len == 0) value else alphabet[value % alphabet.len];
-            }
-            if (shape.words.len == 0) continue;
-            var rest = matrix.bytes[i];
-            while (rest.len >= 4) : (rest = rest[4..]) {
-                const word = shape.words[random.uintLessThan(usize, shape.words.len)];
-                std.mem.writeInt(u32, rest[0..4], word, .little);
-            }
+            };
         }
         return matrix;
     }
@@ -113,29 +105,8 @@ pub const Matrix = struct {
 /// Bytes that the largest source of a matrix takes.
 pub fn sourceBytesMax(sample: Sample, rows: u64, columns: u64) u64 {
     var bytes: u64 = 0;
-    for (sample.sources) |shape| bytes = @max(bytes, sourceOf(shape, rows, columns).size);
+    for (sample.sources) |shape| bytes = @max(bytes, shape.of(rows, columns).size);
     return bytes;
-}
-
-fn sourceOf(shape: geometry_file.SampleSource, rows: u64, columns: u64) abi.Source {
-    const line_bytes = if (shape.unit_columns == 0)
-        shape.bytes + shape.bytes_per_row * rows + shape.bytes_per_column * columns
-    else
-        shape.unit_bytes * (std.math.divCeil(u64, columns, shape.unit_columns) catch unreachable);
-    const line_count = if (shape.rows_per_line == 0)
-        1
-    else
-        std.math.divCeil(u64, rows, shape.rows_per_line) catch unreachable;
-    return .{
-        .file = 0,
-        .rows_per_line = shape.rows_per_line,
-        .offset = 0,
-        .size = line_count * line_bytes,
-        .line_bytes = line_bytes,
-        .batch_bytes = 0,
-        .unit_columns = shape.unit_columns,
-        .unit_bytes = shape.unit_bytes,
-    };
 }
 
 test "a tile's lines serve as many rows as their source says" {

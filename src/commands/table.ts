@@ -6,6 +6,7 @@ const LOADERS = {
   convert: () => import("./convert.ts"),
   verify: () => import("./verify.ts"),
   matvec: () => import("./matvec.ts"),
+  bench: () => import("./bench.ts"),
   doctor: () => import("./doctor.ts"),
   formats: () => import("./formats.ts"),
   completion: () => import("./completion.ts"),

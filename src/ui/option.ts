@@ -1,6 +1,6 @@
 /** Options of a command as data: one row serves the parser, the help, the completion scripts and the manual page. */
 import { UsageError } from "../errors.ts"
-import { parseSize } from "../format.ts"
+import { parseDuration, parseSize } from "../format.ts"
 import { nearest } from "../nearest.ts"
 
 export interface Option<T> {
@@ -115,6 +115,19 @@ export function size<T extends number | string, const W extends string = never>(
       if (value !== undefined) return value
       const others = words.length > 0 ? ` or one of ${words.join(", ")}` : ""
       throw new UsageError(`${name}: "${given}" is not a size such as 5GB or 512MiB${others}`)
+    },
+  }
+}
+
+/** A time in seconds. */
+export function duration(described: Described & { initial: number; defaultText?: string }): Option<number> {
+  return {
+    ...described,
+    value: "TIME",
+    parse(given, _previous, name) {
+      const value = parseDuration(given)
+      if (value !== undefined) return value
+      throw new UsageError(`${name}: "${given}" is not a time such as 3s, 500ms or 2min`)
     },
   }
 }

@@ -3,7 +3,7 @@
  * object a line. Time comes from the sink, so that every form can be tested without waiting.
  */
 import { escapeText } from "../containers/quote.ts"
-import { formatBytes, formatClock, formatRate } from "../format.ts"
+import { formatBytes, formatClock, formatPlural, formatRate } from "../format.ts"
 import {
   type ColorChoice,
   type Palette,
@@ -15,9 +15,11 @@ import {
 } from "./terminal.ts"
 import { cutMiddle, cutStart, padEnd, padStart, textWidth } from "./text.ts"
 
-/** A moment of any work that is counted in bytes. */
+/** A moment of any work that is counted in bytes, or in rows of a table. */
 export interface WorkProgress {
-  readonly phase: "convert" | "verify" | "finish" | "load" | "check"
+  readonly phase: "convert" | "verify" | "finish" | "load" | "check" | "measure"
+  /** Default "bytes". */
+  readonly unit?: "bytes" | "rows"
   readonly bytesDone: number
   readonly bytesTotal: number
   /** What is being worked on. */
@@ -54,6 +56,7 @@ const PHASE_WORDS: Readonly<Record<WorkProgress["phase"], string>> = {
   finish: "finishing",
   load: "loading",
   check: "checking",
+  measure: "measuring",
 }
 
 /** Bytes per second over the last seconds of one phase. */
@@ -100,6 +103,16 @@ function percent(progress: WorkProgress): string {
   return `${Math.floor(fraction(progress) * 100)}%`
 }
 
+function amountText({ unit, bytesDone, bytesTotal }: WorkProgress): string {
+  if (unit === "rows") return `${bytesDone} of ${formatPlural(bytesTotal, "row")}`
+  return `${formatBytes(bytesDone)} of ${formatBytes(bytesTotal)}`
+}
+
+/** Rows are of many kinds: how many there are in a second says nothing. */
+function rateText({ progress, rate }: Moment): string | undefined {
+  return rate === undefined || progress.unit === "rows" ? undefined : formatRate(rate, 1)
+}
+
 function drawBar(share: number, width: number, sink: ProgressSink): string {
   const full = Math.round(share * width)
   const [done, rest] = sink.unicode ? ["━", "─"] : ["#", "-"]
@@ -115,10 +128,9 @@ const NAME_WIDTH_MIN = 12
 export function progressLine(moment: Moment, width: number, sink: ProgressSink): string {
   const { progress, rate, eta } = moment
   const share = fraction(progress)
-  const total = formatBytes(progress.bytesTotal)
   const head = `${PHASE_WORDS[progress.phase]} ${padStart(percent(progress), 4)}`
-  const amount = padStart(`${formatBytes(progress.bytesDone)} of ${total}`, 2 * textWidth("999 MB") + 4)
-  const speed = padStart(rate === undefined || rate === 0 ? "" : formatRate(rate, 1), textWidth("999 MB/s"))
+  const amount = padStart(amountText(progress), 2 * textWidth("999 MB") + 4)
+  const speed = padStart(rate === 0 ? "" : (rateText(moment) ?? ""), textWidth("999 MB/s"))
   const left = padEnd(eta === undefined ? "" : `${formatClock(eta)} left`, textWidth("0:00 left"))
   const facts = [head, amount, speed, left].join("  ").trimEnd()
   if (textWidth(facts) > width) return cutMiddle(`${head}  ${amount.trim()}`, width)
@@ -131,11 +143,13 @@ export function progressLine(moment: Moment, width: number, sink: ProgressSink):
   return `${line}  ${sink.paint.faint(cutStart(escapeText(progress.tensor), nameRoom))}`
 }
 
-function plainLine({ progress, rate, eta }: Moment): string {
+function plainLine(moment: Moment): string {
+  const { progress, eta } = moment
+  const speed = rateText(moment)
   const parts = [
     `${PHASE_WORDS[progress.phase]}: ${percent(progress)}`,
-    `${formatBytes(progress.bytesDone)} of ${formatBytes(progress.bytesTotal)}`,
-    ...(rate === undefined ? [] : [formatRate(rate, 1)]),
+    amountText(progress),
+    ...(speed === undefined ? [] : [speed]),
     ...(eta === undefined ? [] : [`${formatClock(eta)} left`]),
     ...(progress.tensor === undefined ? [] : [escapeText(progress.tensor)]),
   ]

@@ -20,7 +20,22 @@ async function bashOffers(...words: string[]): Promise<string[]> {
 
 describe("bash", () => {
   test.each([
-    [[""], ["inspect", "convert", "dequantize", "verify", "matvec", "doctor", "formats", "completion", "man", "help"]],
+    [
+      [""],
+      [
+        "inspect",
+        "convert",
+        "dequantize",
+        "verify",
+        "matvec",
+        "bench",
+        "doctor",
+        "formats",
+        "completion",
+        "man",
+        "help",
+      ],
+    ],
     [["con"], ["convert"]],
     [
       ["convert", "in", "--to", ""],

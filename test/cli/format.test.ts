@@ -11,6 +11,7 @@ import {
   formatRate,
   formatSeconds,
   formatShape,
+  parseDuration,
   parseSize,
 } from "../../src/format.ts"
 
@@ -141,5 +142,23 @@ describe("parseSize", () => {
     "NaN",
   ])("%p is no size", (text) => {
     expect(parseSize(text)).toBeUndefined()
+  })
+})
+
+describe("parseDuration", () => {
+  test.each([
+    ["3s", 3],
+    ["3", 3],
+    ["500ms", 0.5],
+    ["1.5 s", 1.5],
+    ["2min", 120],
+    ["2M", 120],
+    ["24000ms", 24],
+  ])("%s is %d seconds", (text, seconds) => {
+    expect(parseDuration(text)).toBe(seconds)
+  })
+
+  test.each(["", "0", "0ms", "s", "-1s", "3h", "1e3", "100000s", "3 s s"])("%j is none", (text) => {
+    expect(parseDuration(text)).toBeUndefined()
   })
 })

@@ -43,6 +43,19 @@ describe("bar", () => {
     expect(state.written.at(-1)).toBe("\r\u001b[K")
   })
 
+  test("rows of a table are counted, without a rate", () => {
+    const { state, sink } = recorder(110)
+    const reporter = progressReporter("bar", sink)
+    const rows = (done: number) =>
+      reporter.update({ phase: "measure", unit: "rows", bytesDone: done, bytesTotal: 50, tensor: "decode q4_k" })
+    rows(0)
+    state.time += 2
+    rows(10)
+    expect(shown(state.written[1])).toBe(
+      "measuring  20%  #####-------------------     10 of 50 rows            0:08 left  decode q4_k",
+    )
+  })
+
   test("at most ten redraws a second, and at once when the phase turns", () => {
     const { state, sink } = recorder()
     const reporter = progressReporter("bar", sink)

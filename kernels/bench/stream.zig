@@ -1,12 +1,14 @@
 //! What memory gives to the workers of a team: each reads, or copies, its part of a buffer that it
-//! touched first. The limit that products are told against.
+//! touched first. The limit that products and decoding are told against; decoding is measured on
+//! the same memory.
 const std = @import("std");
 const abi = @import("../abi.zig");
 const dispatch = @import("../dispatch.zig");
 const memory = @import("../machine/memory.zig");
 const table = @import("../table.zig");
-const teams_file = @import("teams.zig");
-const Team = @import("team.zig").Team;
+const teams_file = @import("../matvec/teams.zig");
+const Decoding = @import("decoding.zig").Decoding;
+const Team = @import("../matvec/team.zig").Team;
 
 pub const Error = teams_file.Error || error{BadArgument};
 
@@ -14,14 +16,21 @@ pub const Stream = struct {
     gpa: std.mem.Allocator,
     team: *Team,
     teams: *teams_file.Teams,
-    functions: *const table.Table,
+    functions: *const table.Table = undefined,
     budget: memory.Budget,
     parts: []Part,
     kind: abi.Stream = .read,
+    /// What was decoded last.
+    decoding: ?Decoding = null,
     mutex: std.Thread.Mutex = .{},
     user_count: std.atomic.Value(u32) = .init(0),
 
-    const Part = struct { source: memory.Bytes, target: memory.Bytes };
+    const Part = struct {
+        source: memory.Bytes,
+        target: memory.Bytes,
+        /// Of decoding alone.
+        scratch: ?memory.Bytes = null,
+    };
 
     pub fn create(
         gpa: std.mem.Allocator,
@@ -39,7 +48,6 @@ pub const Stream = struct {
             .gpa = gpa,
             .team = team,
             .teams = teams,
-            .functions = dispatch.active(),
             .budget = .init(std.math.maxInt(u64)),
             .parts = parts,
         };
@@ -57,6 +65,7 @@ pub const Stream = struct {
 
     pub fn destroy(stream: *Stream) void {
         while (stream.user_count.load(.acquire) > 0) std.Thread.sleep(50 * std.time.ns_per_us);
+        stream.forgetDecoding();
         stream.freeParts(stream.parts);
         stream.gpa.free(stream.parts);
         stream.teams.release(stream.team);
@@ -81,8 +90,60 @@ pub const Stream = struct {
         stream.mutex.lock();
         defer stream.mutex.unlock();
         stream.kind = kind;
+        stream.functions = dispatch.active();
+        return stream.timeTeam(pass);
+    }
+
+    /// One pass that decodes matrices of the request's codec. They are made up before it, where the
+    /// last pass was of others.
+    pub fn decode(
+        stream: *Stream,
+        request: *const abi.StreamDecode,
+    ) error{ BadArgument, OutOfMemory }!abi.StreamPass {
+        stream.mutex.lock();
+        defer stream.mutex.unlock();
+        const known = if (stream.decoding) |decoding|
+            std.meta.eql(decoding.request, request.*)
+        else
+            false;
+        if (!known) try stream.prepare(request);
+        stream.functions = dispatch.active();
+        const elapsed_ns = stream.timeTeam(decodePart);
+        return stream.decoding.?.passOf(stream.parts.len, elapsed_ns);
+    }
+
+    fn prepare(
+        stream: *Stream,
+        request: *const abi.StreamDecode,
+    ) error{ BadArgument, OutOfMemory }!void {
+        stream.forgetDecoding();
+        const part_size = stream.parts[0].source.len;
+        const size = if (request.size == 0)
+            part_size
+        else
+            @min(part_size, request.size / stream.parts.len);
+        stream.decoding = try Decoding.init(stream.gpa, request, size);
+        errdefer stream.forgetDecoding();
+        const scratch_bytes = stream.decoding.?.scratchBytes();
+        for (stream.parts) |*part| {
+            const bytes = memory.allocate(&stream.budget, scratch_bytes);
+            part.scratch = bytes catch return error.OutOfMemory;
+        }
+        stream.runTeam(fillPart);
+    }
+
+    fn forgetDecoding(stream: *Stream) void {
+        if (stream.decoding) |*decoding| decoding.deinit();
+        stream.decoding = null;
+        for (stream.parts) |*part| {
+            if (part.scratch) |bytes| memory.free(&stream.budget, bytes);
+            part.scratch = null;
+        }
+    }
+
+    fn timeTeam(stream: *Stream, comptime work: fn (*Stream, Part) void) u64 {
         const begin = std.time.Instant.now() catch unreachable; // Linux has a monotonic clock
-        stream.runTeam(pass);
+        stream.runTeam(work);
         const end = std.time.Instant.now() catch unreachable;
         return end.since(begin);
     }
@@ -100,6 +161,19 @@ pub const Stream = struct {
     fn touch(_: *Stream, part: Part) void {
         @memset(part.source, 1);
         @memset(part.target, 2);
+    }
+
+    fn fillPart(stream: *Stream, part: Part) void {
+        stream.decoding.?.fill(part.source);
+        @memset(part.scratch.?, 0);
+    }
+
+    fn decodePart(stream: *Stream, part: Part) void {
+        stream.decoding.?.run(stream.functions, .{
+            .source = part.source,
+            .target = part.target,
+            .scratch = part.scratch.?,
+        });
     }
 
     fn pass(stream: *Stream, part: Part) void {
