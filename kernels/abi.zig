@@ -31,7 +31,7 @@ pub const Status = enum(i32) {
     mismatch = 10,
     /// A scale is NaN or infinite, or a zero that divides; `Report.step` and `Report.source` say which.
     bad_scale = 11,
-    /// An activation is NaN, infinite, or beyond 2^96.
+    /// An activation is NaN, infinite, or beyond 2^88.
     out_of_range = 12,
     /// A target is not whole although all work was done: a fault of the library, found before anybody reads the file.
     incomplete = 13,

@@ -62,10 +62,9 @@ test "this level and the scalar code equal the golden vectors" {
 }
 
 test "products of this level equal the scalar code's and come close to f64's" {
-    const products = @import("testing/matvec.zig");
-    try products.testTable(options.name, &level_table);
-    try products.testKinds();
-    try products.testExtremeScales(&level_table);
+    try @import("testing/matvec.zig").testTable(options.name, &level_table);
+    try @import("testing/matvec_kinds.zig").testKinds();
+    try @import("testing/matvec_extremes.zig").testExtremeScales(&level_table);
 }
 
 test {

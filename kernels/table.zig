@@ -79,7 +79,7 @@ pub const Activations = extern struct {
 };
 
 /// Fills column `column` of the batch from `columns` values; false where one is not finite or
-/// beyond 2^96, so that no sum of kernels overflows unless the weights do.
+/// beyond 2^88, so that no sum of kernels overflows unless the weights do.
 pub const PrepareFn = *const fn (
     activations: *const Activations,
     column: u64,

@@ -78,10 +78,9 @@ inline fn addSpan(
     }
 }
 
-/// Σ integer · activation of a block. Integers are taken with their offset, for unsigned bytes
-/// widen with fewer shifts; its share, offset · Σ activation, goes off at the end. Integers and
-/// activations are finite, which is all that the optimized float mode takes for granted; scales,
-/// which may not be, stay outside.
+/// Σ integer · activation of a block, which bytes that widen to 2^24 times what they are need a last
+/// factor for. Integers and activations are finite, which is all that the optimized float mode takes
+/// for granted; scales, which may not be, stay outside.
 inline fn blockSums(
     comptime dot: Dot,
     comptime n: comptime_int,
@@ -94,12 +93,11 @@ inline fn blockSums(
     comptime block: comptime_int,
 ) [n]int8.Sums {
     @setFloatMode(options.float_mode);
-    const layout = dots.Layout(dot);
     // An FMA waits four cycles for the one before it: at least four sums take turns.
     const chains = @max(1, 4 / (parts * n));
     var sums: [n][parts][chains]Floats = @splat(@splat(@splat(@splat(0))));
     inline for (0..groups) |group| {
-        const weights = int8.loadGroup(dot, .offset, @alignCast(codes + group * dots.word_bytes));
+        const weights = int8.loadGroup(dot, .signed, @alignCast(codes + group * dots.word_bytes));
         inline for (&weights, 0..) |*registers, w| inline for (0..4) |byte| {
             const position = ((block * groups + group) * weights.len + w) * 4 + byte;
             inline for (0..parts) |part| {
@@ -113,15 +111,11 @@ inline fn blockSums(
         };
     }
     var totals: [n]int8.Sums = undefined;
-    inline for (&totals, &sums, 0..) |*total, *sum, c| {
-        const index = ((first + c) * x.span_count + span) * layout.span_blocks + block;
-        const share: Floats = @splat(-@as(f32, layout.range.offset()) * x.sums[index]);
-        inline for (total, sum) |*one, *all| {
-            one.* = all[0];
-            inline for (1..chains) |chain| one.* += all[chain];
-            one.* += share;
-        }
-    }
+    inline for (&totals, &sums) |*total, *sum| inline for (total, sum) |*one, *all| {
+        one.* = all[0];
+        inline for (1..chains) |chain| one.* += all[chain];
+        one.* *= @splat(0x1p-24);
+    };
     return totals;
 }
 
@@ -188,10 +182,10 @@ inline fn widenSmall(
     return @as(Floats, @bitCast(bits)) * gain;
 }
 
-/// Byte `index` of each lane as a float.
+/// 2^24 times byte `index` of each lane: at the top of a lane it has its sign, which would take two
+/// shifts to extend.
 inline fn widenByte(bytes: Bytes, comptime index: comptime_int) Floats {
     const lanes: Words = @bitCast(bytes);
-    const low = if (index == 0) lanes else lanes >> @splat(8 * index);
-    const byte = if (index == 3) low else low & @as(Words, @splat(0xff));
-    return @floatFromInt(@as(Ints, @bitCast(byte)));
+    const top = (lanes << @splat(24 - 8 * index)) & @as(Words, @splat(0xff00_0000));
+    return @floatFromInt(@as(Ints, @bitCast(top)));
 }

@@ -3,6 +3,7 @@
 const std = @import("std");
 const conformance = @import("conformance.zig");
 const dispatch = @import("../dispatch.zig");
+const extremes = @import("matvec_extremes.zig");
 const products = @import("matvec.zig");
 const vectors = @import("vectors.zig");
 
@@ -18,6 +19,6 @@ test "every level of this machine equals the scalar code and the golden vectors"
         try conformance.testTable(name, table);
         try vectors.testTable(name, table);
         try products.testTable(name, table);
-        try products.testExtremeScales(table);
+        try extremes.testExtremeScales(table);
     }
 }

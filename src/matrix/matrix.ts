@@ -99,7 +99,7 @@ export class Matrix implements Disposable {
   /**
    * Computes y for one vector x, or for a batch of them, and returns it. `y` is filled and returned where it is given.
    * Throws UsageError for lengths that do not fit, an activation that this matrix cannot pair rows for, and activations
-   * in x that are not finite or beyond 2^96.
+   * in x that are not finite or beyond 2^88.
    */
   multiply(x: Float32Array, y?: Float32Array, options: MultiplyOptions = {}): Float32Array {
     const product = this.#product(x, y, options)
@@ -186,7 +186,7 @@ export function isOfPairs(activation: ActivationName): boolean {
   return activation === "swiglu" || activation === "swiglu_oss"
 }
 
-export const RANGE_TEXT = "activations are finite and not beyond 2^96"
+export const RANGE_TEXT = "activations are finite and not beyond 2^88"
 
 /** Index of the first activation that no product takes; -1: there is none. */
 export function firstOutOfRange(x: Float32Array): number {

@@ -196,7 +196,7 @@ export class NativeMatrix implements Disposable {
     })
   }
 
-  /** Computes y; false where an activation is NaN, infinite or beyond 2^96, and y is as it was. */
+  /** Computes y; false where an activation is NaN, infinite or beyond 2^88, and y is as it was. */
   multiply(product: Product): boolean {
     return this.#lend(product, "dq_matrix_multiply", (request) => native().dq_matrix_multiply(this.#alive(), request))
   }

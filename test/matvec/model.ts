@@ -92,6 +92,22 @@ export function writeModel(folder: TemporaryFolder, tensors: readonly Stored[], 
   return path
 }
 
+/** value → the nearest E2M1 multiple of 2^(⌊log2 max⌋ - 2) of its block of 32 values, ties to even. */
+export function roundBlockwise(values: Float64Array): (value: number, index: number) => number {
+  const grid = [0, 0.5, 1, 1.5, 2, 3, 4, 6]
+  return (value, index) => {
+    const block = values.subarray(index - (index % 32), index - (index % 32) + 32)
+    const scale = 2 ** (Math.floor(Math.log2(Math.max(...block.map(Math.abs)))) - 2)
+    const magnitude = Math.abs(value) / scale
+    let best = 0
+    for (const [code, point] of grid.entries()) {
+      const closer = Math.abs(point - magnitude) - Math.abs(grid[best]! - magnitude)
+      if (closer < 0 || (closer === 0 && code % 2 === 0)) best = code
+    }
+    return Math.sign(value) * grid[best]! * scale
+  }
+}
+
 /** W · x in f64, column after column of the batch. */
 export function plainProduct(weights: Weights, x: Float32Array, expert = 0): Float64Array {
   const { rows, columns } = weights
