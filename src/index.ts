@@ -46,14 +46,18 @@ export { type MachineInfo, machineInfo, selectLevel } from "./native/machine.ts"
 export { planConversion } from "./plan/conversion.ts"
 export { describePlan, type PlanFacts, type PlanSummary, summarizePlan } from "./plan/describe.ts"
 export { type MeasureOptions, measurePlan } from "./plan/measure.ts"
+export { type Part, partOf } from "./plan/part.ts"
 export type { OutputShard, OutputTensor, Plan, PlanOptions } from "./plan/plan.ts"
 export { formatRows, takeInventory } from "./schemes/index.ts"
 export type { FormatRow, Inventory, Weight, WeightSource } from "./schemes/scheme.ts"
 export { describeMismatch } from "./writer/compare.ts"
+export { finishParts } from "./writer/finish.ts"
 export { freeBytes } from "./writer/place.ts"
 export { runPlan } from "./writer/run.ts"
 export type {
   ConversionReport,
+  FinishOptions,
+  FinishReport,
   IoModeChoice,
   Mismatch,
   RunOptions,

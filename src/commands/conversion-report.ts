@@ -10,6 +10,7 @@ import {
   formatSeconds,
 } from "../format.ts"
 import type { PlanSummary } from "../plan/describe.ts"
+import { describePart, partOf } from "../plan/part.ts"
 import type { Plan } from "../plan/plan.ts"
 import { renderFacts } from "../ui/table.ts"
 import type { Palette } from "../ui/terminal.ts"
@@ -25,19 +26,22 @@ export function workLine({ bytesIn, bytesOut, memoryBytes, threads }: PlanSummar
 
 /** The summary of a run: what was written, how fast, by what, whether it was checked; `output` as the user named it. */
 export function reportLines(output: string, report: ConversionReport, plan: Plan, paint: Palette): string[] {
-  const tensors = plan.shards.reduce((sum, shard) => sum + shard.tensors.length, 0)
-  const others = tensors - report.weights - plan.castCount
+  const own = report.part === undefined ? plan : partOf(plan, report.part)
+  const part = describePart(own)
+  const tensors = own.shards.reduce((sum, shard) => sum + shard.tensors.length, 0)
+  const others = tensors - report.weights - own.castCount
   const work = [
     ...(report.weights > 0 ? [`${formatPlural(report.weights, "weight")} decoded to ${plan.options.to}`] : []),
-    ...(plan.castCount > 0 ? [`${formatInteger(plan.castCount)} cast`] : []),
+    ...(own.castCount > 0 ? [`${formatInteger(own.castCount)} cast`] : []),
     ...(others > 0 ? [`${formatInteger(others)} copied`] : []),
   ]
   const { verified } = report
   const threads = formatPlural(report.threads, "thread")
   const facts: (readonly [string, string])[] = [
     ["output", escapeText(output)],
+    ...(part === undefined ? [] : [["part", part] as const]),
     ["size", `${formatBytesExact(report.bytesWritten)} in ${formatPlural(report.files.length, "file")}`],
-    ["tensors", work.join(", ")],
+    ["tensors", work.length > 0 ? work.join(", ") : "none"],
     ...(report.resumed > 0 ? [["kept", `${formatPlural(report.resumed, "shard")} of an earlier run`] as const] : []),
     ["time", `${formatSeconds(report.seconds)}, ${formatRate(report.bytesWritten, report.seconds)} written`],
     ["engine", `${threads}, ${report.level}, ${ioText(report)}, ${formatMemory(report.memoryBytes)} of buffers`],
@@ -61,6 +65,8 @@ export function reportJson(report: ConversionReport): unknown {
     schema: 1,
     output: report.output,
     files: report.files,
+    part: report.part ?? null,
+    was_complete: report.wasComplete,
     weights: report.weights,
     shards_kept: report.resumed,
     bytes_read: report.bytesRead,
@@ -71,7 +77,7 @@ export function reportJson(report: ConversionReport): unknown {
     io: report.io,
     target_io: report.targetIo,
     memory_bytes: report.memoryBytes,
-    non_finite: { count: report.nonFinite.count, tensor: report.nonFinite.tensor ?? null },
+    non_finite: report.wasComplete ? null : { count: report.nonFinite.count, tensor: report.nonFinite.tensor ?? null },
     verified:
       verified === undefined
         ? null
@@ -91,6 +97,7 @@ export function planJson(summary: PlanSummary): unknown {
     schema: 1,
     input: summary.input,
     kind: summary.kind,
+    part: summary.part,
     to: summary.to.toLowerCase(),
     layout: summary.layout,
     tensors: summary.tensors,

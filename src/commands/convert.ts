@@ -7,11 +7,12 @@ import { formatPlural } from "../format.ts"
 import { planConversion } from "../plan/conversion.ts"
 import { describePlan, type PlanSummary, planNotes, summarizePlan } from "../plan/describe.ts"
 import { measurePlan } from "../plan/measure.ts"
+import { type Part, parsePart, partOf } from "../plan/part.ts"
 import type { Plan, PlanOptions } from "../plan/plan.ts"
 import { MISSING_SCALES } from "../schemes/scheme.ts"
 import { command } from "../ui/command.ts"
 import type { Ui } from "../ui/globals.ts"
-import { choice, flag, list, type OptionValues, size, text } from "../ui/option.ts"
+import { choice, flag, list, type Option, type OptionValues, size, text } from "../ui/option.ts"
 import { createProgress } from "../ui/progress.ts"
 import { withSignals } from "../ui/signals.ts"
 import { print, printLines } from "../ui/terminal.ts"
@@ -50,6 +51,7 @@ const options = {
     words: ["keep", "single"],
     help: "tensor bytes in each file",
   }),
+  part: part({ group: "Output", help: "make every N-th shard from the I-th; `finish` completes the output" }),
   resume: flag({ group: "Output", help: "go on where an earlier run ended" }),
   force: flag({ short: "f", group: "Output", help: "replace the output" }),
   "dry-run": flag({ short: "n", group: "Output", help: "print the plan and write nothing" }),
@@ -77,6 +79,11 @@ const options = {
 
 type Values = OptionValues<typeof options>
 
+/** I/N. */
+function part(described: { group: string; help: string }): Option<Part | undefined> {
+  return { ...described, value: "I/N", initial: undefined, parse: (given, _previous, name) => parsePart(given, name) }
+}
+
 function planOptions(values: Values): Omit<PlanOptions, "kind"> {
   if (values["keep-dtypes"] && values["cast-all"])
     throw new UsageError("--keep-dtypes and --cast-all exclude each other")
@@ -97,8 +104,9 @@ function outputKind({ gguf }: Checkpoint, output: string | undefined): PlanOptio
   return gguf !== undefined && output?.endsWith(".safetensors") ? "file" : "auto"
 }
 
-/** The plan with what it needs of this machine. */
-async function measuredSummary(plan: Plan, values: Values): Promise<PlanSummary> {
+/** The plan, or the wanted part of it, with what it needs of this machine. */
+async function measuredSummary(whole: Plan, values: Values): Promise<PlanSummary> {
+  const plan = values.part === undefined ? whole : partOf(whole, values.part)
   const measure = measurePlan(plan, {
     threads: threadCount(values.threads),
     maxMemory: values["max-memory"],
@@ -123,6 +131,7 @@ async function convert(plan: Plan, output: string, values: Values, ui: Ui): Prom
     return await withSignals((signal) =>
       runPlan(plan, {
         output,
+        part: values.part,
         force: values.force,
         resume: values.resume,
         manifest: values.manifest,
@@ -163,9 +172,17 @@ export default command(
         "With --resume it keeps the shards that it has finished, and goes on with those of an earlier run of the same",
         "source, options and version, a killed one too, after it has checked them.",
       ].join(" "),
+      [
+        "Parts may run at once, in any order, on machines that share the folder; each says when it is done, and finish gives",
+        "the output its names when all are.",
+      ].join(" "),
     ],
     examples: [
       { line: "dequantizer convert gpt-oss-20b/ -o gpt-oss-20b-bf16/", what: "a folder" },
+      {
+        line: "dequantizer convert gpt-oss-20b/ -o out/ --part 2/4 --resume",
+        what: "a quarter, on one of four machines",
+      },
       { line: "dequantizer convert gpt-oss-20b/ -o out/ --to f32 --shard-size 5GB -n", what: "only the plan of it" },
     ],
   },
@@ -185,6 +202,7 @@ export default command(
       const file = escapeText(report.directRefused)
       ui.note(`note: ${file}: its file system cannot be read or written around the page cache, which was used`)
     }
+    if (report.wasComplete && !ui.quiet) ui.note("note: the output was complete, and of this source and these options")
     // Only now: a failure is one line, and notes of a plan that failed help no one.
     if (!ui.verbose) for (const note of planNotes(plan)) ui.note(`note: ${note}`)
     if (report.nonFinite.count > 0 && values["non-finite"] !== "allow") {

@@ -5,6 +5,7 @@ const LOADERS = {
   inspect: () => import("./inspect.ts"),
   convert: () => import("./convert.ts"),
   verify: () => import("./verify.ts"),
+  finish: () => import("./finish.ts"),
   matvec: () => import("./matvec.ts"),
   bench: () => import("./bench.ts"),
   doctor: () => import("./doctor.ts"),

@@ -6,6 +6,7 @@
 import { dlopen, type FFIFunction, type Library, read } from "bun:ffi"
 
 /** From asm-generic/fcntl.h. */
+const LOCK_SH = 1
 const LOCK_EX = 2
 const LOCK_NB = 4
 
@@ -27,16 +28,20 @@ let libc: Library<typeof symbols>["symbols"] | undefined
 /** "held" by another open file; "unsupported" by the file system; else the errno of a failure. */
 export type FlockResult = "locked" | "held" | "unsupported" | { readonly errno: number }
 
+/** exclusive: nobody else holds it in any way. shared: with others that share it. */
+export type FlockMode = "exclusive" | "shared"
+
 /**
- * Asks for the exclusive lock of an open file and does not wait. The lock belongs to the open file: the kernel gives it
- * free when the last descriptor of it is closed, however the process ends.
+ * Asks for the lock of an open file and does not wait. The lock belongs to the open file: the kernel gives it free when
+ * the last descriptor of it is closed, however the process ends. A file that is locked already changes its mode; where
+ * that fails it may have lost its lock.
  */
-export function tryFlock(fd: number): FlockResult {
+export function tryFlock(fd: number, mode: FlockMode = "exclusive"): FlockResult {
   libc ??= dlopen("libc.so.6", symbols).symbols
   // errno's address is this thread's own. It is asked for first, so that nothing comes between the call and the look.
   const address = libc.__errno_location()
   if (address === null) throw new Error("__errno_location returned NULL")
-  if (libc.flock(fd, LOCK_EX | LOCK_NB) === 0) return "locked"
+  if (libc.flock(fd, (mode === "shared" ? LOCK_SH : LOCK_EX) | LOCK_NB) === 0) return "locked"
   return flockFailure(read.i32(address, 0))
 }
 

@@ -13,6 +13,7 @@ import { compileGlobs } from "./glob.ts"
 import { buildIndex, indexBase } from "./index-file.ts"
 import type { OutputShard, Plan, PlanOptions } from "./plan.ts"
 import { keepShards, layShard, renameShards, type ShardDraft, splitShards, type TensorDraft } from "./shards.ts"
+import { isCast, isDecoded, storedOf, totalsOf } from "./totals.ts"
 
 /** Start of the names that a run uses in an output folder for itself; an input's own such files are never copied. */
 export const RESERVED_PREFIX = ".dequantizer"
@@ -50,32 +51,17 @@ export function planConversion(checkpoint: Checkpoint, options: Partial<PlanOpti
   const drafts = draftTensors(inventory, settings, selection)
   checkNames(drafts)
   const shards = draftShards(checkpoint, drafts, settings, kind).map(layShard)
-  const castCount = drafts.filter(isCast).length
-  const decoded = selection.decoded.filter((weight) => weight.plainDtype === undefined).length
+  const changesDtypes = drafts.some((draft) => isDecoded(draft) || isCast(draft))
   const folder = kind === "folder"
-  const config = folder ? planConfig(checkpoint, inventory, settings, selection, decoded + castCount > 0) : undefined
-  const index = folder ? planIndex(checkpoint, shards, settings) : undefined
-  const sideFiles = folder ? planSideFiles(checkpoint, selection) : []
-  const textFiles = folder ? planTextFiles(checkpoint) : []
-  return {
-    checkpoint,
-    inventory,
-    options: settings,
-    kind,
-    shards,
+  const config = folder ? planConfig(checkpoint, inventory, settings, selection, changesDtypes) : undefined
+  const small = {
     config,
-    index,
-    textFiles,
-    sideFiles,
-    weightCount: decoded,
-    keptWeights: selection.kept,
-    castCount,
-    bytesIn: storedBytes(drafts),
-    bytesOut:
-      sum(shards.map((shard) => shard.size)) +
-      sum([config, index?.text, ...textFiles.map(({ text }) => text)].map((text) => Buffer.byteLength(text ?? ""))) +
-      sum(sideFiles.map((file) => file.size)),
+    index: folder ? planIndex(checkpoint, shards, settings) : undefined,
+    textFiles: folder ? planTextFiles(checkpoint) : [],
+    sideFiles: folder ? planSideFiles(checkpoint, selection) : [],
   }
+  const totals = totalsOf(shards, small)
+  return { checkpoint, inventory, options: settings, kind, shards, ...small, keptWeights: selection.kept, ...totals }
 }
 
 interface Selection {
@@ -118,12 +104,6 @@ function select(inventory: Inventory, options: PlanOptions): Selection {
 /** Values of tensors that are not quantized are in the output whatever the globs select, and keep their dtype. */
 function isPlain(weight: Weight): boolean {
   return weight.plainDtype !== undefined
-}
-
-/** Whether a tensor that is not quantized gets another dtype. */
-function isCast({ origin, dtype }: TensorDraft): boolean {
-  if (origin.kind !== "weight") return origin.kind === "cast"
-  return origin.weight.plainDtype !== undefined && origin.weight.plainDtype !== dtype
 }
 
 function draftTensors(inventory: Inventory, options: PlanOptions, selection: Selection): TensorDraft[] {
@@ -196,15 +176,6 @@ function describeOrigin(draft: TensorDraft): string {
     : `the stored tensor ${quote(stored!.name)}`
 }
 
-function storedOf({ origin }: TensorDraft): StoredTensor[] {
-  return origin.kind === "weight" ? origin.weight.sources.map((source) => source.tensor) : [origin.tensor]
-}
-
-/** Bytes of all stored tensors that are read, each counted once. */
-function storedBytes(drafts: readonly TensorDraft[]): number {
-  return sum([...new Set(drafts.flatMap(storedOf))].map((tensor) => tensor.size))
-}
-
 function draftShards(
   checkpoint: Checkpoint,
   drafts: readonly TensorDraft[],
@@ -259,8 +230,4 @@ function planConfig(
     keepQuantization: selection.kept.length > 0,
   }
   return rewriteConfig(configText, config, changes)
-}
-
-function sum(values: readonly number[]): number {
-  return values.reduce((total, value) => total + value, 0)
 }

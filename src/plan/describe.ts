@@ -2,6 +2,7 @@
 import { quote } from "../containers/quote.ts"
 import { formatBytesExact, formatMemory, formatPlural } from "../format.ts"
 import type { JobMeasure } from "../native/job.ts"
+import { describePart } from "./part.ts"
 import type { Plan } from "./plan.ts"
 
 /** Names that a note lists before it says how many more there are. */
@@ -17,6 +18,8 @@ export interface PlanFacts {
 export interface PlanSummary {
   readonly input: string
   readonly kind: "file" | "folder"
+  /** "2/4: 3 of 12 shards" where the plan is that of a part; then all numbers are the part's. */
+  readonly part: string | null
   readonly to: string
   readonly layout: string
   /** Tensors of the output: decoded, cast and copied. */
@@ -46,6 +49,7 @@ export function summarizePlan(plan: Plan, facts: PlanFacts = {}): PlanSummary {
   return {
     input: plan.checkpoint.path,
     kind: plan.kind,
+    part: describePart(plan) ?? null,
     to: plan.options.to,
     layout: plan.options.layout,
     tensors,
@@ -76,7 +80,8 @@ export function outputNames(plan: Plan): string[] {
 }
 
 /** Sentences about what is not as one might expect. */
-export function planNotes(plan: Plan): string[] {
+export function planNotes(given: Plan): string[] {
+  const plan = given.partial?.whole ?? given
   const notes = [...plan.inventory.disagreements, ...(plan.inventory.notes ?? [])]
   if (plan.inventory.weights.length === 0) {
     notes.push(
@@ -117,6 +122,7 @@ export function describePlan(summary: PlanSummary): string[] {
     `${copied} copied`,
   ]
   const lines = [
+    ...(summary.part === null ? [] : [`part     ${summary.part}`]),
     `tensors  ${summary.tensors}: ${work.join(", ")}`,
     `files    ${summary.files}, of them ${formatPlural(shards.length, "shard")}`,
     `read     ${formatBytesExact(summary.bytesIn)}`,

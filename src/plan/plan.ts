@@ -3,6 +3,7 @@ import type { Checkpoint } from "../checkpoint/checkpoint.ts"
 import type { StoredTensor } from "../containers/container.ts"
 import type { DenseDtype, SafetensorsDtype } from "../containers/dtype.ts"
 import type { Inventory, Layout, MissingScale, Weight } from "../schemes/scheme.ts"
+import type { Part } from "./part.ts"
 
 export interface PlanOptions {
   /** dtype of the dequantized tensors. */
@@ -76,4 +77,6 @@ export interface Plan {
   /** Bytes of stored tensors read, of files written (weights, config, index and side files). */
   readonly bytesIn: number
   readonly bytesOut: number
+  /** This is the plan of a part (part.ts): which one, and of what. */
+  readonly partial?: { readonly part: Part; readonly whole: Plan }
 }

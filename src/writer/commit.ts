@@ -93,8 +93,7 @@ async function commitMany({ folder, names, stale }: Commit): Promise<void> {
 async function identify(folder: string, name: string): Promise<NamedFile> {
   const path = join(folder, partialName(name))
   try {
-    const { dev, ino } = await lstat(path, { bigint: true })
-    return { name, device: dev, inode: ino }
+    return { name, inode: (await lstat(path, { bigint: true })).ino }
   } catch (error) {
     throw ioFault(path, error)
   }
@@ -126,10 +125,9 @@ export async function recoverCommit(folder: string, files: readonly NamedFile[])
 }
 
 /** Whether a file of the run has its final name. */
-async function isNamed(folder: string, { name, device, inode }: NamedFile): Promise<boolean> {
+async function isNamed(folder: string, { name, inode }: NamedFile): Promise<boolean> {
   try {
-    const { dev, ino } = await lstat(join(folder, name), { bigint: true })
-    return dev === device && ino === inode
+    return (await lstat(join(folder, name), { bigint: true })).ino === inode
   } catch (error) {
     if (errorCode(error) === "ENOENT") return false
     throw error

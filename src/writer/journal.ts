@@ -8,18 +8,15 @@
  */
 import { constants } from "node:fs"
 import { type FileHandle, lstat, open, rm } from "node:fs/promises"
-import { basename, dirname, join } from "node:path"
+import { dirname, join } from "node:path"
 import { errorCode, ioFault, readWhole } from "../containers/file.ts"
 import { isJsonArray, type JsonObject, type JsonValue, jsonInteger, parseJsonObject } from "../containers/json.ts"
 import { DequantizerError } from "../errors.ts"
-import { RESERVED_PREFIX } from "../plan/conversion.ts"
 import { syncFolder } from "./files.ts"
 import { type Fingerprint, parseFingerprint } from "./fingerprint.ts"
-import type { OutputPlace } from "./place.ts"
+import { type RunPlace, runFileName } from "./run-files.ts"
 
-type JournalPlace = Pick<OutputPlace, "kind" | "path" | "folder">
-
-/** A shard that is whole and flushed, under its temporary name. */
+/** A shard, or in parts of an output any file, that is whole and flushed, under its temporary name. */
 export interface FinishedShard {
   readonly name: string
   readonly size: number
@@ -29,22 +26,32 @@ export interface FinishedShard {
   readonly nonFinite: { readonly count: number; readonly tensor: string | undefined }
 }
 
-/** A file that was about to get its name. Device and inode tell it from another that has this name. */
+/**
+ * A file that was about to get its name. The inode tells it from another that has this name. (The device would not: a
+ * folder that machines share has another number on each.)
+ */
 export interface NamedFile {
   readonly name: string
-  readonly device: bigint
   readonly inode: bigint
 }
 
-export interface JournalState {
+/** What a journal begins with. */
+export interface JournalStart {
   readonly fingerprint: Fingerprint
-  /** The run was to replace an older output. */
+  /** The run is to replace an older output. */
   readonly replace: boolean
-  /** Of all files of its output. */
+  /** Of all files of the output, in the order in which they get them; of the whole output in the journal of a part too. */
   readonly names: readonly string[]
+}
+
+export interface JournalState extends JournalStart {
   readonly shards: ReadonlyMap<string, FinishedShard>
   /** The files of an output that had begun to get its names, in their order. */
   readonly commit: readonly NamedFile[] | undefined
+  /** A part is whole. */
+  readonly done: boolean
+  /** Bytes of the lines that were read; what follows is torn. */
+  readonly size: number
 }
 
 /** A line for each of 100,000 shards is below this. */
@@ -52,16 +59,16 @@ const JOURNAL_SIZE_MAX = 64 * 1024 * 1024
 const MODE = 0o644
 
 /** Name of the journal in the folder in which files are written. */
-export function journalName(place: JournalPlace): string {
-  return place.kind === "folder" ? `${RESERVED_PREFIX}.journal` : `${RESERVED_PREFIX}-${basename(place.path)}.journal`
+export function journalName(place: RunPlace): string {
+  return runFileName(place, "journal")
 }
 
-function journalPath(place: JournalPlace): string {
+function journalPath(place: RunPlace): string {
   return join(place.folder, journalName(place))
 }
 
 /** Whether an earlier run has left a journal. */
-export async function hasJournal(place: JournalPlace): Promise<boolean> {
+export async function hasJournal(place: RunPlace): Promise<boolean> {
   try {
     return (await lstat(journalPath(place))).isFile()
   } catch (error) {
@@ -81,27 +88,35 @@ export class Journal {
     this.#file = file
   }
 
-  /** Starts one; that of an earlier run must be gone. */
-  static async create(place: OutputPlace, fingerprint: Fingerprint, replace: boolean): Promise<Journal> {
+  /** Starts one, with shards that are there already; that of an earlier run must be gone. */
+  static async create(place: RunPlace, start: JournalStart, shards: Iterable<FinishedShard> = []): Promise<Journal> {
     const path = journalPath(place)
     const journal = new Journal(path, await openJournal(path, constants.O_CREAT | constants.O_EXCL))
-    await journal.#append({ begin: fingerprint, replace, names: place.names })
+    const { fingerprint, replace, names } = start
+    await journal.#append({ begin: fingerprint, replace, names }, ...[...shards].map(shardLine))
     // The folder as well: without its entry a journal is lost with the power.
     await syncFolder(dirname(path))
     return journal
   }
 
-  /** Goes on with what an earlier run has left. */
-  static async reopen(place: JournalPlace): Promise<Journal> {
-    return new Journal(journalPath(place), await openJournal(journalPath(place), 0))
+  /** Goes on with what an earlier run has left; a part is not done any more, for its files may be made again. */
+  static async reopen(place: RunPlace, { size, done }: JournalState): Promise<Journal> {
+    const journal = new Journal(journalPath(place), await openJournal(journalPath(place), 0))
+    // Behind a torn line nothing would be read.
+    await journal.#file.truncate(size)
+    if (done) await journal.#append({ done: false })
+    return journal
   }
 
   /** Notes a shard. Notes are written one after the other; `settle` tells of failures. */
   addShard(shard: FinishedShard): void {
-    const { name, size, checksum, nonFinite } = shard
-    const tensor = nonFinite.tensor ?? null
-    const line = { shard: name, size, checksum: String(checksum), nonFinite: nonFinite.count, tensor }
-    this.addTask(() => this.#append(line))
+    this.addTask(() => this.#append(shardLine(shard)))
+  }
+
+  /** Notes the end of a part, with further files of it. */
+  async addDone(files: readonly FinishedShard[]): Promise<void> {
+    await this.settle()
+    await this.#append(...files.map(shardLine), { done: true })
   }
 
   /** Does something between two notes. */
@@ -114,7 +129,7 @@ export class Journal {
   /** The files get their names after this. */
   async addCommit(files: readonly NamedFile[]): Promise<void> {
     await this.settle()
-    await this.#append({ commit: files.map(({ name, device, inode }) => [name, String(device), String(inode)]) })
+    await this.#append({ commit: files.map(({ name, inode }) => [name, String(inode)]) })
   }
 
   /** Waits until all notes are on the device. Throws IoError. */
@@ -128,14 +143,18 @@ export class Journal {
     await this.#file.close()
   }
 
-  async #append(line: unknown): Promise<void> {
+  async #append(...lines: readonly unknown[]): Promise<void> {
     try {
-      await this.#file.appendFile(`${JSON.stringify(line)}\n`)
+      await this.#file.appendFile(lines.map((line) => `${JSON.stringify(line)}\n`).join(""))
       await this.#file.datasync()
     } catch (error) {
       throw ioFault(this.#path, error)
     }
   }
+}
+
+function shardLine({ name, size, checksum, nonFinite: { count, tensor } }: FinishedShard): unknown {
+  return { shard: name, size, checksum: String(checksum), nonFinite: count, tensor: tensor ?? null }
 }
 
 async function openJournal(path: string, flags: number): Promise<FileHandle> {
@@ -147,41 +166,44 @@ async function openJournal(path: string, flags: number): Promise<FileHandle> {
   }
 }
 
-export async function removeJournal(place: JournalPlace): Promise<void> {
+export async function removeJournal(place: RunPlace): Promise<void> {
   await rm(journalPath(place), { force: true }).catch((error: unknown) => {
     throw ioFault(journalPath(place), error)
   })
 }
 
 /** What an earlier run has noted; undefined where there is no journal, or none that can be read. */
-export async function readJournal(place: JournalPlace): Promise<JournalState | undefined> {
+export async function readJournal(place: RunPlace): Promise<JournalState | undefined> {
   if (!(await hasJournal(place))) return undefined
   const bytes = await readWhole(journalPath(place), JOURNAL_SIZE_MAX)
-  const [first, ...rest] = wholeLines(bytes)
+  const { lines, size } = wholeLines(bytes)
+  const [first, ...rest] = lines
   const fingerprint = parseFingerprint(first?.get("begin"))
   if (first === undefined || fingerprint === undefined) return undefined
   const shards = new Map<string, FinishedShard>()
   let commit: readonly NamedFile[] | undefined
+  let done = false
   for (const line of rest) {
     const shard = parseShard(line)
     if (shard !== undefined) shards.set(shard.name, shard)
     commit = parseCommit(line.get("commit")) ?? commit
+    if (line.has("done")) done = line.get("done") === true
   }
   const names = stringsOf(first.get("names")).filter(isInside)
-  return { fingerprint, replace: first.get("replace") === true, names, shards, commit }
+  return { fingerprint, replace: first.get("replace") === true, names, shards, commit, done, size }
 }
 
 /** The lines up to the first that is no object, or has no end. */
-function wholeLines(bytes: Uint8Array): JsonObject[] {
+function wholeLines(bytes: Uint8Array): { readonly lines: readonly JsonObject[]; readonly size: number } {
   const lines: JsonObject[] = []
   let begin = 0
   for (;;) {
     const end = bytes.indexOf(0x0a, begin)
-    if (end === -1) return lines
+    if (end === -1) return { lines, size: begin }
     try {
       lines.push(parseJsonObject(bytes.subarray(begin, end), "journal"))
     } catch (error) {
-      if (error instanceof DequantizerError) return lines
+      if (error instanceof DequantizerError) return { lines, size: begin }
       throw error
     }
     begin = end + 1
@@ -194,7 +216,14 @@ function parseShard(line: JsonObject): FinishedShard | undefined {
   const checksum = parseBigInt(line.get("checksum"))
   const count = jsonInteger(line.get("nonFinite"))
   const tensor = line.get("tensor")
-  if (typeof name !== "string" || size === undefined || checksum === undefined || count === undefined) return undefined
+  if (
+    typeof name !== "string" ||
+    !isInside(name) ||
+    size === undefined ||
+    checksum === undefined ||
+    count === undefined
+  )
+    return undefined
   return { name, size, checksum, nonFinite: { count, tensor: typeof tensor === "string" ? tensor : undefined } }
 }
 
@@ -202,10 +231,9 @@ function parseCommit(value: JsonValue | undefined): NamedFile[] | undefined {
   if (!isJsonArray(value)) return undefined
   return value.flatMap((entry) => {
     if (!isJsonArray(entry)) return []
-    const [name] = entry
-    const [device, inode] = entry.slice(1).map(parseBigInt)
-    if (typeof name !== "string" || !isInside(name) || device === undefined || inode === undefined) return []
-    return [{ name, device, inode }]
+    const [name, number] = entry
+    const inode = parseBigInt(number)
+    return typeof name === "string" && isInside(name) && inode !== undefined ? [{ name, inode }] : []
   })
 }
 

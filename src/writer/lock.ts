@@ -1,5 +1,6 @@
 /**
- * Keeps two runs from writing one output. The lock is the kernel's (flock) on a file beside what is written, so it ends
+ * Keeps two runs from writing one output. Runs of its parts share the output's lock, and each holds that of its part; a
+ * run of the whole, and the finishing of parts, hold the output's alone. The lock is the kernel's (flock) on a file beside what is written, so it ends
  * with the process that holds it, by whatever death and on whatever machine or in whatever container that was: nobody
  * has to judge whether a holder still lives. A file that lies there unlocked was left by a run that was killed.
  *
@@ -9,19 +10,14 @@
 import { constants, type Stats } from "node:fs"
 import { type FileHandle, lstat, open, rm } from "node:fs/promises"
 import { hostname } from "node:os"
-import { basename, join } from "node:path"
+import { join } from "node:path"
 import { errorCode, fileKind, ioFault } from "../containers/file.ts"
 import { escapeText } from "../containers/quote.ts"
 import { IoError, RefusedError } from "../errors.ts"
 import { describeErrno } from "../native/errno.ts"
-import { tryFlock } from "../native/flock.ts"
-import { RESERVED_PREFIX } from "../plan/conversion.ts"
-
-interface LockedPlace {
-  readonly kind: "file" | "folder"
-  readonly path: string
-  readonly folder: string
-}
+import { type FlockMode, tryFlock } from "../native/flock.ts"
+import { partText } from "../plan/part.ts"
+import { type RunPlace, runFileName } from "./run-files.ts"
 
 export interface Lock {
   /** The lock file was left by a run that ended without cleaning up: what it wrote may still lie there. */
@@ -41,13 +37,13 @@ const ATTEMPTS_MAX = 100
 /** Far more than a holder needs: a host name has at most 64 bytes. */
 const HOLDER_SIZE_MAX = 1024
 
-/** Name of the lock file in the folder in which files are written. */
-export function lockName(place: LockedPlace): string {
-  return place.kind === "folder" ? `${RESERVED_PREFIX}.lock` : `${RESERVED_PREFIX}-${basename(place.path)}.lock`
+/** Name of the lock file in the folder in which files are written: of the output, or of the part of it. */
+export function lockName(place: RunPlace): string {
+  return runFileName(place, "lock")
 }
 
 /** True where a lock file lies: a run is writing the output, or one was killed and what it left is to be recovered. */
-export async function hasLockFile(place: LockedPlace): Promise<boolean> {
+export async function hasLockFile(place: RunPlace): Promise<boolean> {
   const path = join(place.folder, lockName(place))
   try {
     await lstat(path)
@@ -62,24 +58,24 @@ export async function hasLockFile(place: LockedPlace): Promise<boolean> {
  * Takes the lock. Throws RefusedError where another run holds it or where its name belongs to something that this
  * program did not make, IoError where the system refuses.
  */
-export async function acquireLock(place: LockedPlace): Promise<Lock> {
+export async function acquireLock(place: RunPlace, mode: FlockMode = "exclusive"): Promise<Lock> {
   const path = join(place.folder, lockName(place))
   for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt += 1) {
-    const lock = await tryAcquire(place, path)
+    const lock = await tryAcquire(place, path, mode)
     if (lock !== undefined) return lock
   }
   throw refusal(place, undefined)
 }
 
 /** Undefined where the file that was opened is not the lock any more, because its holder has just removed it. */
-async function tryAcquire(place: LockedPlace, path: string): Promise<Lock | undefined> {
+async function tryAcquire(place: RunPlace, path: string, mode: FlockMode): Promise<Lock | undefined> {
   let file: FileHandle | undefined
   let held = false
   try {
     const made = await openLockFile(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL)
     file = made ?? (await openLockFile(path, constants.O_RDWR))
     if (file === undefined) return undefined
-    const result = tryFlock(file.fd)
+    const result = tryFlock(file.fd, mode)
     if (result === "held") throw refusal(place, await readHolder(file))
     if (typeof result === "object") {
       throw new IoError(`${escapeText(path)}: cannot be locked: ${describeErrno(result.errno).text}`)
@@ -87,10 +83,10 @@ async function tryAcquire(place: LockedPlace, path: string): Promise<Lock | unde
     const stats = await file.stat()
     if (!(await isNamed(path, stats))) return undefined
     requireOwn(path, stats)
-    await writeHolder(file)
+    if (mode === "exclusive") await writeHolder(file)
     held = true
     // Between the making and the locking of this file another run may have locked it, written its name and died.
-    return { takenOver: made === undefined || stats.size > 0, release: () => release(path, file!, stats) }
+    return { takenOver: made === undefined || stats.size > 0, release: () => release(path, file!, stats, mode) }
   } catch (error) {
     throw ioFault(path, error)
   } finally {
@@ -121,11 +117,15 @@ function requireOwn(path: string, stats: Stats): void {
   if (stats.nlink > 1) throw new RefusedError(`${escapeText(path)}: is a hard link to another file, not a lock file`)
 }
 
-/** The file is removed while it is locked: who opens it before finds out in `isNamed`, who comes later makes another. */
-async function release(path: string, file: FileHandle, stats: Stats): Promise<void> {
+/**
+ * The file is removed while it is locked: who opens it before finds out in `isNamed`, who comes later makes another. Of
+ * those that share it the last one removes it.
+ */
+async function release(path: string, file: FileHandle, stats: Stats, mode: FlockMode): Promise<void> {
   try {
+    const isAlone = mode === "exclusive" || tryFlock(file.fd) === "locked"
     // Somebody may have removed it by hand, and another run have made its own.
-    if (await isNamed(path, stats)) await rm(path, { force: true })
+    if (isAlone && (await isNamed(path, stats))) await rm(path, { force: true })
   } catch (error) {
     throw ioFault(path, error)
   } finally {
@@ -144,9 +144,10 @@ async function isNamed(path: string, { dev, ino }: Stats): Promise<boolean> {
   }
 }
 
-function refusal(place: LockedPlace, holder: Holder | undefined): RefusedError {
+function refusal(place: RunPlace, holder: Holder | undefined): RefusedError {
   const who = holder === undefined ? "" : ` (process ${holder.pid} on ${escapeText(holder.host)})`
-  return new RefusedError(`${escapeText(place.path)}: another run is writing it${who}`)
+  const what = place.part === undefined ? "it" : `part ${partText(place.part)} of it`
+  return new RefusedError(`${escapeText(place.path)}: another run is writing ${what}${who}`)
 }
 
 async function writeHolder(file: FileHandle): Promise<void> {

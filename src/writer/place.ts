@@ -13,13 +13,10 @@ import { IoError, RefusedError, UsageError } from "../errors.ts"
 import { formatBytesExact } from "../format.ts"
 import { outputNames } from "../plan/describe.ts"
 import type { OutputShard, Plan } from "../plan/plan.ts"
+import type { RunPlace } from "./run-files.ts"
 
-export interface OutputPlace {
-  readonly kind: "file" | "folder"
-  /** Real path of the output. */
-  readonly path: string
-  /** The folder in which files get their names: the output itself, or the folder of the output file. */
-  readonly folder: string
+/** `path` is real; `folder` is where files get their names: the output itself, or the folder of the output file. */
+export interface OutputPlace extends RunPlace {
   /** Names of the files in `folder`, in the order in which they get them. */
   readonly names: readonly string[]
   /** The output was there when it was resolved: the folder, or the file. */
@@ -232,7 +229,8 @@ async function statfsAbove(path: string): Promise<StatsFs> {
   throw new IoError(`${escapeText(path)}: no such folder`)
 }
 
-async function lstatOrUndefined(path: string): Promise<Stats | undefined> {
+/** undefined where there is nothing; of a link itself. Throws IoError. */
+export async function lstatOrUndefined(path: string): Promise<Stats | undefined> {
   try {
     return await lstat(path)
   } catch (error) {

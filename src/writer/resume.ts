@@ -9,6 +9,7 @@ import { escapeText } from "../containers/quote.ts"
 import { CancelledError, IoError, RefusedError } from "../errors.ts"
 import type { Plan } from "../plan/plan.ts"
 import { partialName } from "./commit.ts"
+import { isOutputOf } from "./complete.ts"
 import { checksumFiles } from "./digest.ts"
 import { describeDifference, type Fingerprint, fingerprintOf } from "./fingerprint.ts"
 import {
@@ -26,7 +27,8 @@ import { type OutputPlace, refuseExisting, shardFile } from "./place.ts"
 import type { RunOptions } from "./types.ts"
 
 export interface Beginning {
-  readonly journal: Journal
+  /** undefined: the output was there, complete, and without a journal. */
+  readonly journal: Journal | undefined
   /** Shards that need not be made again, by the names of their files. */
   readonly kept: ReadonlyMap<string, FinishedShard>
   /** An older output is replaced. */
@@ -53,8 +55,27 @@ export async function begin(place: OutputPlace, plan: Plan, options: RunOptions,
     await removeJournal(place)
   }
   const force = options.force ?? false
+  const complete = options.resume ? await completeShards(plan, place, options) : undefined
+  if (complete !== undefined) return { journal: undefined, kept: complete, force, complete: true }
   await refuseExisting(place, force, new Set([lockName(place)]))
-  return { journal: await Journal.create(place, fingerprint, force), kept: new Map(), force, complete: false }
+  const journal = await Journal.create(place, { fingerprint, replace: force, names: place.names })
+  return { journal, kept: new Map(), force, complete: false }
+}
+
+/**
+ * The shards of an output that an earlier run has completed. A run that is killed at its very end, or started again by a
+ * scheduler that did not hear of its success, leaves no journal; but then every header and small file is the plan's own.
+ */
+export async function completeShards(
+  plan: Plan,
+  place: OutputPlace,
+  options: RunOptions,
+): Promise<ReadonlyMap<string, FinishedShard> | undefined> {
+  // How many results are not finite is known only to the run that computed them.
+  if (options.nonFinite === "error" || !(await isOutputOf(plan, place, options.manifest ?? false))) return undefined
+  const shards = plan.shards.map((shard) => ({ ...shard, name: shardFile(place, shard) }))
+  const unknown = { checksum: 0n, nonFinite: { count: 0, tensor: undefined } }
+  return new Map(shards.map(({ name, size }) => [name, { name, size, ...unknown }]))
 }
 
 interface Left {
@@ -64,12 +85,7 @@ interface Left {
 
 async function goOn(place: OutputPlace, plan: Plan, options: RunOptions, left: Left): Promise<Beginning> {
   const { earlier, fingerprint } = left
-  const difference = describeDifference(earlier.fingerprint, fingerprint)
-  if (difference !== undefined) {
-    throw new RefusedError(`${escapeText(place.path)}: cannot be resumed: ${difference}`, {
-      hint: "without --resume the run starts over",
-    })
-  }
+  requireSame(place, earlier, fingerprint)
   const noted = new Set(earlier.shards.keys())
   const complete = await recover(place, earlier, noted)
   if (!complete) {
@@ -77,11 +93,20 @@ async function goOn(place: OutputPlace, plan: Plan, options: RunOptions, left: L
     await refuseExisting(place, earlier.replace, new Set(ours))
   }
   const kept = complete ? earlier.shards : await checkShards(place, plan, earlier, options)
-  return { journal: await Journal.reopen(place), kept, force: earlier.replace, complete }
+  return { journal: await Journal.reopen(place, earlier), kept, force: earlier.replace, complete }
+}
+
+/** Throws RefusedError where an earlier run is not the same as this one. */
+export function requireSame({ path }: OutputPlace, earlier: JournalState, fingerprint: Fingerprint): void {
+  const difference = describeDifference(earlier.fingerprint, fingerprint)
+  if (difference === undefined) return
+  throw new RefusedError(`${escapeText(path)}: cannot be resumed: ${difference}`, {
+    hint: "without --resume the run starts over",
+  })
 }
 
 /** The shards whose files are what the journal says, byte for byte. */
-async function checkShards(
+export async function checkShards(
   place: OutputPlace,
   plan: Plan,
   { shards }: JournalState,

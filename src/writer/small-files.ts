@@ -3,7 +3,7 @@
  * that travel with the model. With it every byte of an output is accounted for.
  */
 import { join } from "node:path"
-import type { Checkpoint } from "../checkpoint/checkpoint.ts"
+import type { Checkpoint, SideFile } from "../checkpoint/checkpoint.ts"
 import { elementCount } from "../containers/dtype.ts"
 import { errorCode, ioFault, readExactly, withFile } from "../containers/file.ts"
 import { describeJson, type JsonValue, stringifyJson } from "../containers/json.ts"
@@ -19,19 +19,27 @@ export async function smallFileProblems(plan: Plan, output: Checkpoint): Promise
   if (plan.kind !== "folder" || output.kind !== "folder") return problems
   const texts = [...plan.textFiles, ...(plan.config === undefined ? [] : [{ name: "config.json", text: plan.config }])]
   for (const { name, text } of texts) {
-    const bytes = new TextEncoder().encode(text)
-    const same = await isSame(join(output.folder, name), bytes.length, async (offset, size) => {
-      return bytes.subarray(offset, offset + size)
-    })
-    if (!same) problems.push(`file ${quote(name)} is not what the conversion writes`)
+    if (await isText(join(output.folder, name), text)) continue
+    problems.push(`file ${quote(name)} is not what the conversion writes`)
   }
-  for (const { name, path, size } of plan.sideFiles) {
-    const same = await withFile(path, name, async (handle) => {
-      return await isSame(join(output.folder, name), size, (offset, count) => readExactly(handle, path, offset, count))
-    })
-    if (!same) problems.push(`file ${quote(name)} is not that of the source`)
+  for (const file of plan.sideFiles) {
+    if (await isCopy(join(output.folder, file.name), file)) continue
+    problems.push(`file ${quote(file.name)} is not that of the source`)
   }
   return problems
+}
+
+/** Whether a file has this text and nothing else. */
+export async function isText(path: string, text: string): Promise<boolean> {
+  const bytes = new TextEncoder().encode(text)
+  return await isSame(path, bytes.length, async (offset, size) => bytes.subarray(offset, offset + size))
+}
+
+/** Whether a file has the bytes of a side file. */
+export async function isCopy(copy: string, { name, path, size }: SideFile): Promise<boolean> {
+  return await withFile(path, name, async (handle) => {
+    return await isSame(copy, size, (offset, count) => readExactly(handle, path, offset, count))
+  })
 }
 
 /** Metadata of a shard is that of some shard of the source; `format` is "pt". */
@@ -69,15 +77,16 @@ function valuesText(expected: string, found: JsonValue | undefined): string {
   return `expected ${expected.slice(0, 40)}, found ${describeJson(found)}`
 }
 
-/** Whether a file has exactly the bytes that `expected` gives. */
-async function isSame(
+/** Whether a file begins with the `size` bytes that `expected` gives, and has as many as `sizeWhole`. */
+export async function isSame(
   path: string,
   size: number,
   expected: (offset: number, size: number) => Promise<Uint8Array>,
+  sizeWhole = size,
 ): Promise<boolean> {
   try {
     return await withFile(path, path, async (handle, file) => {
-      if (file.size !== size) return false
+      if (file.size !== sizeWhole) return false
       for (let offset = 0; offset < size; offset += CHUNK_SIZE) {
         const count = Math.min(CHUNK_SIZE, size - offset)
         const [a, b] = await Promise.all([readExactly(handle, path, offset, count), expected(offset, count)])

@@ -1,6 +1,7 @@
 /** What a run of a plan takes and gives. */
 import type { DenseDtype } from "../containers/dtype.ts"
 import type { IoModeName } from "../native/abi.gen.ts"
+import type { Part } from "../plan/part.ts"
 
 /**
  * How files are read and written: by maps, through the page cache, around it (O_DIRECT), or as the file system and the
@@ -43,6 +44,8 @@ export interface RunOptions extends WorkOptions {
    * finished shards for the next run, should this one be cancelled or an I/O error end it. Not with `force`.
    */
   readonly resume?: boolean | undefined
+  /** Make only this part of an output folder; `finishParts` gives the output its names when all parts are there. */
+  readonly part?: Part | undefined
   /** Write a manifest with the BLAKE3 of each file and each tensor. */
   readonly manifest?: boolean | undefined
   /** Read the output back and compare with the scalar decoder before it gets its final name; default "sample". */
@@ -102,7 +105,9 @@ export interface VerifyReport {
 
 export interface ConversionReport {
   readonly output: string
+  /** Names of the files that were made; those of a part have them once the parts are finished. */
   readonly files: readonly string[]
+  readonly part: Part | undefined
   readonly weights: number
   /** Shards of an earlier run that were kept. */
   readonly resumed: number
@@ -120,5 +125,24 @@ export interface ConversionReport {
   readonly memoryBytes: number
   /** Results that are NaN or infinite, and the first tensor that has one. */
   readonly nonFinite: { readonly count: number; readonly tensor: string | undefined }
+  /** The output was there, complete, before the run, which only looked at it: `nonFinite` counts nothing. */
+  readonly wasComplete: boolean
   readonly verified: VerifyReport | undefined
+}
+
+export interface FinishOptions extends WorkOptions {
+  /** full, the default: each file is read and compared with the checksum that its part noted. none: its size only. */
+  readonly verify?: "none" | "full" | undefined
+}
+
+export interface FinishReport {
+  readonly output: string
+  readonly files: readonly string[]
+  /** 0 where the output was complete before, and nothing of its parts was left. */
+  readonly parts: number
+  readonly bytes: number
+  /** Bytes that were compared with their checksums. */
+  readonly bytesChecked: number
+  readonly nonFinite: ConversionReport["nonFinite"]
+  readonly seconds: number
 }

@@ -27,6 +27,7 @@ describe("bash", () => {
         "convert",
         "dequantize",
         "verify",
+        "finish",
         "matvec",
         "bench",
         "doctor",

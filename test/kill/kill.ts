@@ -5,7 +5,7 @@
  *     bun test/kill/kill.ts [kills] [seed]      default 200 kills; the executable must have been built
  */
 import { createHash } from "node:crypto"
-import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs"
+import { readdirSync, readFileSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import { programPath } from "../reference/program.ts"
 import { randomWords, temporaryFolder } from "../support/checkpoints.ts"
@@ -22,15 +22,13 @@ export interface KillCounts {
   readonly bytesCompared: number
 }
 
-const SIZE = { layers: 8, experts: 4, hidden: 192, intermediate: 224, vocabulary: 64 } as const
-const OPTIONS = ["--shard-size", "500kB", "--to", "f32", "--verify", "none", "--json", "--progress", "none"]
+export const SIZE = { layers: 8, experts: 4, hidden: 192, intermediate: 224, vocabulary: 64 } as const
+export const OPTIONS = ["--shard-size", "500kB", "--to", "f32", "--verify", "none", "--json", "--progress", "none"]
 
-/** Goes last of all; without a process that holds it, it means nothing. */
-const LOCK = ".dequantizer.lock"
-
-function contents(folder: string): Map<string, string> {
+/** Name and hash of each file. */
+export function contents(folder: string): Map<string, string> {
   const entries = readdirSync(folder, { recursive: true, withFileTypes: true })
-  const names = entries.filter((entry) => entry.isFile() && entry.name !== LOCK)
+  const names = entries.filter((entry) => entry.isFile())
   return new Map(
     names.map(({ parentPath, name }) => {
       const path = join(parentPath, name)
@@ -47,7 +45,7 @@ export async function killAndResume(kills: number, seed: number): Promise<KillCo
   writeGptOssFolder(input, SIZE, 3)
   const next = randomWords(seed)
   const started = performance.now()
-  await start(input, whole, []).exited
+  await convert(input, whole, []).exited
   // The program's own start, in which there is nothing to disturb, is a good part of it.
   const milliseconds = performance.now() - started
   const expected = contents(whole)
@@ -77,7 +75,7 @@ async function untilOneEnds(input: string, output: string, round: Round): Promis
   const { next, milliseconds, counts } = round
   for (let attempt = 0; ; attempt += 1) {
     // The first may be any run: what it leaves must be as good.
-    const run = start(input, output, attempt === 0 && next() % 2 === 0 ? [] : ["--resume"])
+    const run = convert(input, output, attempt === 0 && next() % 2 === 0 ? [] : ["--resume"])
     const patient = counts.kills >= round.kills || attempt > 8
     const delay = patient ? undefined : milliseconds * (0.25 + (0.65 * (next() % 1000)) / 1000)
     const timer = delay === undefined ? undefined : setTimeout(() => run.kill("SIGKILL"), delay)
@@ -91,34 +89,22 @@ async function untilOneEnds(input: string, output: string, round: Round): Promis
     }
     counts.kills += 1
     if (hasFinishedShard(output)) counts.leftShards += 1
-    // Killed when all was done and only the program itself had not ended: there is nothing to go on with.
-    if (isComplete(output)) return true
   }
 }
 
-function start(input: string, output: string, more: readonly string[]) {
-  return Bun.spawn([programPath(), "convert", input, "-o", output, ...OPTIONS, ...more], {
-    stdio: ["ignore", "pipe", "inherit"],
-  })
+function convert(input: string, output: string, more: readonly string[]) {
+  return start("convert", input, "-o", output, ...OPTIONS, ...more)
+}
+
+/** Starts the program; what it says on stderr is seen. */
+export function start(...args: readonly string[]) {
+  return Bun.spawn([programPath(), ...args], { stdio: ["ignore", "pipe", "inherit"] })
 }
 
 function hasFinishedShard(output: string): boolean {
   try {
     return readFileSync(join(output, ".dequantizer.journal"), "utf8").split("\n").length > 2
   } catch {
-    return false
-  }
-}
-
-function isComplete(output: string): boolean {
-  try {
-    const names = readdirSync(output)
-    return (
-      names.includes("model.safetensors.index.json") &&
-      names.every((name) => name === LOCK || !/^\.dequantizer/.test(name))
-    )
-  } catch {
-    mkdirSync(output, { recursive: true })
     return false
   }
 }

@@ -21,6 +21,7 @@ import { planConversion } from "../../src/plan/conversion.ts"
 import type { Plan, PlanOptions } from "../../src/plan/plan.ts"
 import { partialName } from "../../src/writer/commit.ts"
 import { journalName } from "../../src/writer/journal.ts"
+import { lockName } from "../../src/writer/lock.ts"
 import { runPlan } from "../../src/writer/run.ts"
 import type { ConversionReport, RunOptions } from "../../src/writer/types.ts"
 import { temporaryFolder, writeSafetensors } from "../support/checkpoints.ts"
@@ -151,6 +152,50 @@ describe("going on", () => {
   })
 })
 
+describe("an output that is complete, without a journal", () => {
+  test("of the same plan, is looked at and stays", async () => {
+    using left = await leftBehind()
+    await left.resume({ manifest: false })
+    const before = fingerprint(left.output)
+    const report = await left.resume()
+    expect(report).toMatchObject({ wasComplete: true, resumed: left.shards.length, bytesRead: 0 })
+    expect(report.verified).toMatchObject({ ok: true })
+    expect(fingerprint(left.output)).toEqual(before)
+  })
+
+  test("with the lock of a run that was killed after its last note", async () => {
+    using left = await leftBehind()
+    await left.resume()
+    const lock = join(left.output, lockName({ kind: "folder", path: left.output, folder: left.output }))
+    writeFileSync(lock, '{"pid":1,"host":"a"}')
+    expect((await left.resume()).wasComplete).toBe(true)
+    expect(tree(left.folder.path).filter((name) => name.includes("dequantizer"))).toEqual([])
+  })
+
+  test("with its manifest; a file", async () => {
+    using input = await plannedFolder()
+    const options = { output: input.folder.file("out"), manifest: true }
+    await runPlan(input.plan, options)
+    expect((await runPlan(input.plan, { ...options, resume: true })).wasComplete).toBe(true)
+    using folder = temporaryFolder()
+    writeSafetensors(folder.file("in.safetensors"), gptOssTensors(tiny))
+    const plan = planConversion(await openCheckpoint(folder.file("in.safetensors")))
+    await runPlan(plan, { output: folder.file("out.safetensors") })
+    expect((await runPlan(plan, { output: folder.file("out.safetensors"), resume: true })).wasComplete).toBe(true)
+    expect(readdirSync(folder.path).toSorted()).toEqual(["in.safetensors", "out.safetensors"])
+  })
+
+  test("with a value that differs is a fault of its check, whatever --verify says", async () => {
+    using left = await leftBehind()
+    await left.resume()
+    const path = join(left.output, left.shards[0]!.name)
+    flipBit(path, left.shards[0]!.head.length)
+    const before = fingerprint(left.output)
+    await expect(runPlan(left.plan, { output: left.output, resume: true, verify: "none" })).rejects.toThrow(CheckError)
+    expect(fingerprint(left.output)).toEqual(before)
+  })
+})
+
 describe("shards that are not what the journal says are made again", () => {
   const damages: readonly [string, (path: string) => void][] = [
     ["a bit differs", (path) => flipBit(path, 5000)],
@@ -187,6 +232,14 @@ describe("shards that are not what the journal says are made again", () => {
       writeFileSync(join(left.output, journalOf(left.output)), text)
       expect((await left.resume()).resumed).toBe(0)
     }
+  })
+
+  test("and what is noted behind a torn line is read the next time", async () => {
+    using left = await leftBehind()
+    const path = join(left.output, journalOf(left.output))
+    truncateSync(path, readFileSync(path).length - 40)
+    await leave(left.plan, left.output)
+    expect((await left.resume()).resumed).toBe(left.shards.length)
   })
 
   test("names that lead out of the folder are not followed", async () => {
@@ -256,9 +309,15 @@ describe("refused, with what differs, and nothing touched", () => {
     await expectRefused(left, await replan(left), /config\.json or another small file of the source differs/)
   })
 
-  test("an output that is complete", async () => {
+  test("an output that is complete, and not of this plan", async () => {
     using left = await leftBehind()
     await left.resume()
+    await expectRefused(left, await replan(left, { to: "F32" }), /exists and is not empty/)
+    await expectRefused(left, left.plan, /exists and is not empty/, { manifest: true })
+    // Whether its results are finite is not known any more.
+    await expectRefused(left, left.plan, /exists and is not empty/, { nonFinite: "error" })
+    const [name = ""] = readdirSync(left.output).filter((one) => one.endsWith(".json"))
+    writeFileSync(join(left.output, name), `${readFileSync(join(left.output, name), "utf8")} `)
     await expectRefused(left, left.plan, /exists and is not empty/)
   })
 
