@@ -113,28 +113,34 @@ pub fn Codec(comptime kind: Kind, comptime sample_list: []const Sample) type {
         }
 
         pub fn value(tile: *const Tile, row: u64, column: u64) f32 {
-            const line = tile.line(0, row);
             const group = groupOf(tile, column) orelse return float.nan;
             const pair = pairOf(tile, row, group);
             if (kind == .signed) {
-                const code = signedByte(line[column]);
+                const code = signedByte(codeAt(tile, row, column));
                 const product = rounded(tile, (code - pair.second) * pair.scale);
                 const factor = factorOf(tile) orelse return product;
                 return quiet(product * factor);
             }
+            const code: f32 = @floatFromInt(codeAt(tile, row, column));
+            if (kind == .@"packed") return rounded(tile, (code - pair.second) * pair.scale);
+            return rounded(tile, rounded(tile, code * pair.scale) + pair.second);
+        }
+
+        /// The stored code; a signed one as its byte.
+        pub fn codeAt(tile: *const Tile, row: u64, column: u64) u8 {
+            const line = tile.line(0, row);
+            if (kind == .signed) return line[column];
             const bits = tile.parameters[0];
-            const code: f32 = @floatFromInt(if (tile.parameters[5] == 1)
+            return @intCast(if (tile.parameters[5] == 1)
                 bit_stream.atWords(bits, line, column)
             else
                 bit_stream.at(bits, line, column));
-            if (kind == .@"packed") return rounded(tile, (code - pair.second) * pair.scale);
-            return rounded(tile, rounded(tile, code * pair.scale) + pair.second);
         }
 
         /// What all columns of a group share: its scale, and its zero or bias.
         const Pair = struct { scale: f32, second: f32 };
 
-        inline fn pairOf(tile: *const Tile, row: u64, group: u64) Pair {
+        pub inline fn pairOf(tile: *const Tile, row: u64, group: u64) Pair {
             const dtype = Dtype.of(tile.parameters[1]).?;
             const scale = dtype.read(tile.line(1, row), group);
             if (kind == .affine) return .{
@@ -153,7 +159,7 @@ pub fn Codec(comptime kind: Kind, comptime sample_list: []const Sample) type {
         }
 
         /// The group of a column; null where the source names one that there is not.
-        inline fn groupOf(tile: *const Tile, column: u64) ?u64 {
+        pub inline fn groupOf(tile: *const Tile, column: u64) ?u64 {
             const groups = tile.parameters[6];
             const width = tile.parameters[2];
             if (groups == 0) return if (width == 0) 0 else column / width;
@@ -462,7 +468,7 @@ noinline fn unpackChunk(
 }
 
 /// What multiplies the products of signed bytes once more.
-fn factorOf(tile: *const Tile) ?f32 {
+pub fn factorOf(tile: *const Tile) ?f32 {
     return if (tile.parameters[5] == 0) null else @bitCast(tile.parameters[5]);
 }
 

@@ -12,6 +12,14 @@ pub const value = codec.value;
 pub const decode = codec.decode;
 pub const scaleFault = codec.scaleFault;
 
+const tiles = @import("integers_tiles.zig").Tiles(codec, .@"packed");
+pub const dot_forms = tiles.dot_forms;
+pub const dotForm = tiles.dotForm;
+pub const spanCodes = tiles.spanCodes;
+pub const blockScale = tiles.blockScale;
+pub const blockMinimum = tiles.blockMinimum;
+pub const weightBits = tiles.weightBits;
+
 const parameters = integers.parameters;
 
 /// Bytes of BF16 and F32 near 0.01.

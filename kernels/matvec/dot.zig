@@ -91,7 +91,7 @@ pub const Dot = struct {
 /// How weights of a codec can be multiplied.
 pub const Form = union(enum) { coded: Dot, dense: float.Target };
 /// Forms of a codec, at the most.
-pub const form_count_max = 2;
+pub const form_count_max = 4;
 
 /// The forms of a codec: those of its file, or none.
 pub fn formsOf(comptime codec: type) []const Form {

@@ -16,6 +16,7 @@ const column_steps = [_]comptime_int{ 4, 1 };
 
 /// table.Matvec of each form of a codec.
 pub fn functionsOf(comptime codec: type) [dots.form_count_max]table.Matvec {
+    @setEvalBranchQuota(10_000);
     var functions: [dots.form_count_max]table.Matvec = @splat(.{});
     inline for (comptime dots.formsOf(codec), 0..) |form, i| functions[i] = switch (form) {
         .coded => |dot| .{

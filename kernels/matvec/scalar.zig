@@ -14,6 +14,7 @@ const Dot = dots.Dot;
 
 /// table.Matvec of each form of a codec.
 pub fn functionsOf(comptime codec: type) [dots.form_count_max]table.Matvec {
+    @setEvalBranchQuota(10_000);
     var functions = product_file.functionsOf(codec);
     inline for (comptime dots.formsOf(codec), 0..) |form, i| switch (form) {
         .coded => |dot| {

@@ -13,7 +13,21 @@ import { takeInventory } from "../../src/schemes/index.ts"
 const FORMATS = join(import.meta.dir, "..", "fixtures", "formats")
 
 /** Codecs of the fixtures that have products. */
-const WITH_PRODUCTS = ["fp4_bnb", "fp8_e4m3", "mxfp4", "mxfp4_ggml", "nf4", "nvfp4", "q4_0", "q4_k", "q6_k", "q8_0"]
+const WITH_PRODUCTS = [
+  "fp4_bnb",
+  "fp8_e4m3",
+  "int8",
+  "mlx_affine",
+  "mxfp4",
+  "mxfp4_ggml",
+  "nf4",
+  "nvfp4",
+  "pack_quantized",
+  "q4_0",
+  "q4_k",
+  "q6_k",
+  "q8_0",
+]
 
 function checkpoints(): string[] {
   const folders = readdirSync(FORMATS, { withFileTypes: true }).filter((entry) => entry.isDirectory())
