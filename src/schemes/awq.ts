@@ -14,6 +14,7 @@ import { quote, tensorFault, tensorLine } from "../containers/quote.ts"
 import { shapeText } from "../containers/safetensors.ts"
 import { UnsupportedError } from "../errors.ts"
 import { affineWeight, groupRowsOf } from "./affine.ts"
+import { affineDisagreements } from "./affine-settings.ts"
 import { missingPart } from "./fp8.ts"
 import { autoRoundPacking } from "./gptq.ts"
 import { requireShape } from "./mxfp4.ts"
@@ -36,6 +37,7 @@ export const awq: Scheme = {
   },
   declared: (checkpoint) => versionOf(checkpoint) === "gemm",
   match,
+  disagreements: affineDisagreements,
 }
 
 /** The layout that the config names; undefined where it declares something else. */

@@ -18,6 +18,7 @@ import { quote, tensorFault, tensorLine } from "../containers/quote.ts"
 import { shapeText } from "../containers/safetensors.ts"
 import { UnsupportedError } from "../errors.ts"
 import { affineWeight, groupRowsOf, packingOf, wordCount } from "./affine.ts"
+import { affineDisagreements } from "./affine-settings.ts"
 import { missingPart } from "./fp8.ts"
 import { requireShape } from "./mxfp4.ts"
 import type { MatchContext, Scheme, Weight } from "./scheme.ts"
@@ -38,6 +39,7 @@ export const gptq: Scheme = {
   },
   declared: (checkpoint) => formatOf(checkpoint) !== undefined,
   match,
+  disagreements: affineDisagreements,
 }
 
 /** auto-round's name for how it packs. */

@@ -224,6 +224,10 @@ function findDisagreements(checkpoint: Checkpoint, declared: readonly Scheme[], 
   const method = `${quantization.origin} declares ${quote(quantization.method)}`
   if (titles === "") sentences.push(`${method}; every tensor is dense`)
   else if (!found.some((scheme) => declared.includes(scheme))) sentences.push(`${method}; the tensors are ${titles}`)
+  for (const scheme of found) {
+    const own = weights.filter((weight) => weight.scheme === scheme.name)
+    sentences.push(...(scheme.disagreements?.(checkpoint, own) ?? []))
+  }
   const transform = quantization.settings.get("transform_config")
   if (transform instanceof Map && transform.size > 0) {
     sentences.push(

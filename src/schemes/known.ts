@@ -25,6 +25,7 @@ const OTHER_FORM = "use a GGUF, GPTQ, AWQ or unquantized form of the same model"
 export const KNOWN_FORMATS: readonly KnownFormat[] = [
   { title: "packed weights with zero points", anchor: ".weight_zero_point", partners: [".weight_packed"] },
   { title: "packed weights in activation order", anchor: ".weight_g_idx", partners: [".weight_packed"] },
+  { title: "sparse Marlin weights (marlin-24)", anchor: ".weight_packed", partners: [".meta"], hint: OTHER_FORM },
   { title: "this packed format of compressed-tensors", anchor: ".weight_packed" },
   { title: "sparse weights (2:4)", anchor: ".compressed", partners: [".bitmask"], hint: OTHER_FORM },
   { title: "FP4", anchor: "", dtypes: ["F4"] },

@@ -45,6 +45,8 @@ function match(codes: StoredTensor, context: MatchContext): Weight | undefined {
   if (codes.dtype !== "I32" || !codes.name.endsWith(CODES)) return undefined
   const module = codes.name.slice(0, -CODES.length)
   const part = (name: string): StoredTensor | undefined => context.tensor(`${module}.${name}`)
+  // Sparse Marlin weights (marlin-24) have codes of this name.
+  if (part("meta") !== undefined) return undefined
   const required = (name: string): StoredTensor =>
     part(name) ?? missingPart(codes, `packed integers without ${name}`, `${module}.${name}`, context)
   const scales = required("weight_scale")

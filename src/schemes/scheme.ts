@@ -117,6 +117,8 @@ export interface Scheme {
    * scheme without its anchor ("scales without codes"), which makes the checkpoint malformed.
    */
   orphan?(tensor: StoredTensor, context: MatchContext): string | undefined
+  /** Sentences on what the config declares about the scheme's weights and their shapes contradict. */
+  disagreements?(checkpoint: Checkpoint, weights: readonly Weight[]): string[]
 }
 
 export interface FormatRow {

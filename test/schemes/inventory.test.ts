@@ -252,6 +252,35 @@ describe("disagreements", () => {
     const { disagreements } = await inventoryOf({ "model.safetensors": compressedTensorsTensors() }, config)
     expect(disagreements[0]).toContain("the weights stay in the rotated basis")
   })
+
+  const gptqLayer = (name: string, bits: number, groups: number): Entry[] => [
+    [`${name}.qweight`, "I32", [2 * bits, 32]],
+    [`${name}.qzeros`, "I32", [groups, bits]],
+    [`${name}.scales`, "F16", [groups, 32]],
+    [`${name}.g_idx`, "I32", [64]],
+  ]
+
+  async function gptqDisagreements(settings: object): Promise<readonly string[]> {
+    using folder = temporaryFolder()
+    const layers = [...gptqLayer("m.q_proj", 4, 2), ...gptqLayer("m.up_proj", 8, 1)]
+    writeFileSync(folder.file("model.safetensors"), fileOf(...layers))
+    writeFileSync(folder.file("config.json"), JSON.stringify({ quantization_config: settings }))
+    return takeInventory(await openCheckpoint(folder.path)).disagreements
+  }
+
+  const GPTQ = { quant_method: "gptq", bits: 4, group_size: 32 }
+
+  test("GPTQ's bits and group size, where no override explains them", async () => {
+    expect(await gptqDisagreements(GPTQ)).toEqual([
+      'config.json: quantization_config declares bits 4; the shapes say 8 ("m.up_proj.weight")',
+      'config.json: quantization_config declares group_size 32; the shapes say 64 ("m.up_proj.weight")',
+    ])
+    const override = { bits: 8, group_size: -1 }
+    expect(await gptqDisagreements({ ...GPTQ, dynamic: { "-:.*k_proj": {}, "+:.*up_": override } })).toEqual([])
+    expect(await gptqDisagreements({ ...GPTQ, dynamic: { ".*up_": { bits: 3 } } })).toHaveLength(2)
+    const extra = { ...GPTQ, quant_method: "auto-round", extra_config: { "m.up_proj": override } }
+    expect(await gptqDisagreements(extra)).toEqual([])
+  })
 })
 
 test("the registry: names differ, and each scheme has a row", () => {

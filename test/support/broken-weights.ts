@@ -217,6 +217,13 @@ const known: readonly BrokenInput[] = [
       part(".bitmask", "U8", [64, 8]),
     ),
     unsupported(
+      "marlin-24",
+      /sparse Marlin weights \(marlin-24\) is not supported/,
+      part(".weight_packed", "I32", [2, 128]),
+      part(".scale_packed", "F16", [1, 64]),
+      part(".meta", "I16", [64, 2]),
+    ),
+    unsupported(
       "HIGGS",
       /HIGGS is not supported/,
       W("I16"),
