@@ -3,19 +3,22 @@
  *
  *     ….mlp.switch_mlp.gate_proj.weight [E, out, in]                ….mlp.experts.0.gate_proj.weight [out, in] …
  *     ….block_sparse_moe.switch_mlp.gate_proj.weight [E, out, in]   ….block_sparse_moe.experts.0.w1.weight …
+ *     gpt-oss: ….mlp.experts.gate_proj.weight and .up_proj.weight   ….mlp.experts.gate_up_proj [E, in, 2 out], in turns
  *
- * Source: mlx-lm 0.32.2, `sanitize` of models/qwen3_moe.py, deepseek_v3.py and mixtral.py.
+ * Source: mlx-lm 0.32.2, `sanitize` of models/qwen3_moe.py, deepseek_v3.py, mixtral.py and gpt_oss.py.
  */
 import type { StoredTensor } from "../containers/container.ts"
-import { tensorFault, tensorLine } from "../containers/quote.ts"
+import { isDenseDtype } from "../containers/dtype.ts"
+import { tensorFault } from "../containers/quote.ts"
 import { shapeText } from "../containers/safetensors.ts"
-import { UnsupportedError } from "../errors.ts"
+import { denseMatrices } from "./dense.ts"
+import { joinParts, type Part } from "./join-parts.ts"
 import type { Inventory, Weight } from "./scheme.ts"
 import { sliceTensor } from "./slice.ts"
 
 const STACK = /^(.*\.)switch_mlp\.(gate|up|down)_proj\.(weight|scales|biases|bias)$/
-/** gpt-oss: gate and up were one interleaved tensor, which is more than names. */
-const GPT_OSS = /\.mlp\.experts\.(gate|up|down)_proj\.(weight|bias)$/
+const GPT_OSS = /^(.*\.mlp\.experts\.)(gate|up|down)_proj\.(weight|bias)$/
+const AUTO_HINT = "use --layout auto, which keeps the names of mlx-lm"
 /** Names of Mixtral's experts. */
 const MIXTRAL = { gate: "w1", down: "w2", up: "w3" } as const
 
@@ -24,16 +27,40 @@ export function isMlx({ weights }: Inventory): boolean {
   return weights.some(({ scheme }) => scheme.startsWith("mlx-"))
 }
 
-/** The inventory with an entry for each expert. Throws UnsupportedError for gpt-oss, whose experts have another form. */
+/** The inventory in that form. Throws MalformedError where gate or up is missing. */
 export function arrangeMlx(inventory: Inventory): Inventory {
-  for (const { sources, name } of inventory.weights) {
-    if (!GPT_OSS.test(name)) continue
-    const { file } = sources[0]!.tensor
-    const what = "is of gpt-oss: --layout hf is not available for the experts that MLX makes of it"
-    throw new UnsupportedError(tensorLine(file.path, name, what), { hint: "use --layout auto, which keeps the names" })
+  const stacks = new Map<string, (Part | undefined)[]>()
+  const weights: Weight[] = []
+  for (const weight of inventory.weights) {
+    const tensor = weight.sources[0]!.tensor
+    const isStack = addToStack(stacks, tensor, { ...weight, orientation: "transposed" })
+    if (!isStack) weights.push(...splitWeight(weight))
   }
-  const weights = inventory.weights.flatMap((weight) => splitWeight(weight))
-  return { ...inventory, weights, plain: inventory.plain.flatMap((tensor) => splitPlain(tensor)) }
+  const plain: StoredTensor[] = []
+  for (const tensor of inventory.plain) {
+    if (!addToStack(stacks, tensor, undefined)) plain.push(...splitPlain(tensor))
+  }
+  for (const [name, parts] of stacks) weights.push(joinParts(name, parts, parts.length, AUTO_HINT))
+  return { ...inventory, weights, plain }
+}
+
+/** Keeps a tensor of gpt-oss's experts for the stack that it is a part of; false for all others. */
+function addToStack(stacks: Map<string, (Part | undefined)[]>, tensor: StoredTensor, weight?: Weight): boolean {
+  const [, start, kind, end] = GPT_OSS.exec(tensor.name) ?? []
+  if (start === undefined) return false
+  const isBias = end === "bias"
+  const matrix = weight ?? (isBias ? columnMatrices(tensor) : undefined)
+  if (matrix === undefined) return false
+  const name = `${start}${kind === "down" ? "down_proj" : "gate_up_proj"}${isBias ? "_bias" : ""}`
+  const parts = stacks.get(name) ?? new Array<Part | undefined>(kind === "down" ? 1 : 2).fill(undefined)
+  parts[kind === "up" ? 1 : 0] = { tensor, weight: matrix }
+  stacks.set(name, parts)
+  return true
+}
+
+/** Biases, each value a row: so they can take turns. */
+function columnMatrices(tensor: StoredTensor): Weight | undefined {
+  return isDenseDtype(tensor.dtype) ? denseMatrices(tensor, tensor.shape.at(-1) ?? 1, 1) : undefined
 }
 
 function expertName(name: string, expert: number): string | undefined {

@@ -11,6 +11,7 @@ import { escapeText, quote, tensorFault, tensorLine } from "../../containers/quo
 import { shapeText } from "../../containers/safetensors.ts"
 import { UnsupportedError } from "../../errors.ts"
 import { denseMatrices, floatBits } from "../dense.ts"
+import { joinParts, type Part } from "../join-parts.ts"
 import type { Inventory, Weight } from "../scheme.ts"
 import { sliceTensor } from "../slice.ts"
 import { type Architecture, findArchitecture } from "./architectures.ts"
@@ -53,12 +54,6 @@ function unknownModel(inventory: Inventory, checkpoint: Checkpoint, gguf: GgufMe
   return { ...inventory, notes: [...(inventory.notes ?? []), note] }
 }
 
-/** One part of a stacked tensor. */
-interface Part {
-  readonly tensor: StoredTensor
-  readonly weight: Weight
-}
-
 interface Stack {
   readonly parts: (Part | undefined)[]
   readonly count: number
@@ -95,7 +90,7 @@ class Arranger {
 
   /** Stacked tensors, when all parts have come. */
   finish(): void {
-    for (const [name, { parts, count }] of this.#stacks) this.weights.push(joinParts(name, parts, count))
+    for (const [name, { parts, count }] of this.#stacks) this.weights.push(joinParts(name, parts, count, RAW_HINT))
   }
 
   #put(tensor: StoredTensor, weight: Weight | undefined, name: string, shape = tensor.shape): void {
@@ -195,41 +190,4 @@ function batchItem(weight: Weight, index: number, blocks: StoredTensor): Weight 
     return { ...source, tensor: sliceTensor(source.tensor, index, weight.batch, []), batchBytes: 0 }
   })
   return { ...weight, batch: 1, sources }
-}
-
-/** One weight whose rows the parts give in turns. */
-function joinParts(name: string, parts: readonly (Part | undefined)[], count: number): Weight {
-  const present = parts.filter((part) => part !== undefined)
-  const [first] = present
-  if (first === undefined) throw new Error(`${name}: a stack of no parts`)
-  const { tensor, weight } = first
-  if (present.length !== count) {
-    throw tensorFault(tensor.file.path, tensor.name, `is one of ${count} parts of ${quote(name)}`, {
-      expected: `${count} tensors`,
-      found: String(present.length),
-    })
-  }
-  for (const other of present) {
-    if (shapeText(other.tensor.shape) !== shapeText(tensor.shape)) {
-      throw tensorFault(other.tensor.file.path, other.tensor.name, `does not fit ${quote(tensor.name)}`, {
-        expected: shapeText(tensor.shape),
-        found: shapeText(other.tensor.shape),
-      })
-    }
-    if (other.weight.codec === weight.codec) continue
-    const what = `has another type than ${quote(tensor.name)}, with which it is one tensor in transformers`
-    throw new UnsupportedError(tensorLine(other.tensor.file.path, other.tensor.name, what), { hint: RAW_HINT })
-  }
-  if (count === 1) return { ...weight, name }
-  const rows = weight.rows * count
-  const shape = weight.orientation === "transposed" ? [...tensor.shape.slice(0, -2), rows, weight.columns] : undefined
-  return {
-    ...weight,
-    name,
-    sources: present.flatMap((part) => part.weight.sources),
-    rows,
-    rowAlign: count,
-    parts: count,
-    shape: shape ?? [...tensor.shape.slice(0, -1), (elementCount(tensor.shape.slice(-1)) ?? 1) * count],
-  }
 }
