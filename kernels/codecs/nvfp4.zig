@@ -7,6 +7,8 @@
 //!     parameters[0]      0: no scale of the whole; 1: it multiplies (nvidia-modelopt,
 //!                        quantization/qtensor/nvfp4_tensor.py); 2: it divides (compressed-tensors,
 //!                        compressors/nvfp4). The bits differ from a product with the reciprocal.
+//!                        3: the 2688th part of it multiplies (mlx, `global_scale`: the largest
+//!                        magnitude, for 448 times the largest code)
 //!     parameters[1]      1: code 8 is +0, as in modelopt's table; 0: it is -0
 //!     parameters[2]      dtype of the scales of columns (scale.zig); 0: there are none. They are
 //!                        modelopt's `pre_quant_scale`, which multiplies what enters the layer.
@@ -34,7 +36,10 @@ const group_bytes = 8;
 /// Groups whose factors are made together.
 const chunk_groups = 64;
 
-const Whole = enum(u32) { none = 0, multiply = 1, divide = 2 };
+const Whole = enum(u32) { none = 0, multiply = 1, divide = 2, magnitude = 3 };
+
+/// The largest scale times the largest code.
+const largest_product = 448 * 6;
 
 pub fn check(geometry: Geometry) bool {
     if (!geometry.parametersEnd(3) or geometry.parameters[1] > 1) return false;
@@ -79,6 +84,7 @@ pub const samples = [_]Sample{
     sample("divide", .{ 2, 0, 0 }, &.{ pair_codes, number_scales, small_whole }),
     sample("any multiply", .{ 1, 0, 0 }, &.{ pair_codes, any_scales, any_whole }),
     sample("any divide", .{ 2, 0, 0 }, &.{ group_codes, any_scales, any_whole }),
+    sample("magnitude", .{ 3, 0, 0 }, &.{ pair_codes, any_scales, any_whole }),
     sample("no whole", .{ 0, 0, 0 }, &.{ group_codes, any_scales }),
     sample("columns", .{ 1, 1, @intFromEnum(Dtype.bf16) }, &.{
         group_codes,
@@ -108,7 +114,7 @@ pub fn value(tile: *const Tile, row: u64, column: u64) f32 {
     const scale = minifloat.values(.e4m3)[tile.line(1, row)[column / group_columns]];
     const factor = switch (wholeOf(tile)) {
         .none => scale,
-        .multiply => quiet(scale * wholeScale(tile)),
+        .multiply, .magnitude => quiet(scale * wholeScale(tile)),
         .divide => quiet(scale / wholeScale(tile)),
     };
     const element = if (code == 8 and tile.parameters[1] == 1) 0 else float.e2m1[code];
@@ -134,7 +140,8 @@ fn wholeOf(tile: *const Tile) Whole {
 }
 
 fn wholeScale(tile: *const Tile) f32 {
-    return Dtype.f32.read(tile.sources[2], 0);
+    const stored = Dtype.f32.read(tile.sources[2], 0);
+    return if (wholeOf(tile) == .magnitude) stored / largest_product else stored;
 }
 
 fn columnSource(tile: *const Tile) u32 {
@@ -393,7 +400,7 @@ pub fn blockScale(tile: *const Tile, row: u64, column: u64) u32 {
 pub fn rowFactor(tile: *const Tile, _: u64) f32 {
     switch (wholeOf(tile)) {
         .none => return 1,
-        .multiply => return wholeScale(tile),
+        .multiply, .magnitude => return wholeScale(tile),
         .divide => {
             const inverse = 1 / wholeScale(tile);
             return if (std.math.isNormal(inverse)) inverse else float.nan;

@@ -6,6 +6,7 @@
  *     mxfp4    P.weight  U32 [batch…, out, in/8],   P.scales  U8 [batch…, out, in/32], E8M0
  *     mxfp8    P.weight  U32 [batch…, out, in/4],   P.scales  U8 [batch…, out, in/32], E8M0
  *     nvfp4    P.weight  U32 [batch…, out, in/8],   P.scales  U8 [batch…, out, in/16], E4M3
+ *              P.global_scale  F32 [] or [batch…], if there: the largest magnitude of the matrix
  *
  * Bits, group size and mode are declared for the whole model and for single paths; tensors alone do not tell them, since
  * only b·g follows from their shapes. Sources: mlx 0.32.4, mlx/ops.cpp; mlx-lm, utils.py.
@@ -14,7 +15,7 @@ import type { Checkpoint } from "../checkpoint/checkpoint.ts"
 import type { StoredTensor } from "../containers/container.ts"
 import { elementCount } from "../containers/dtype.ts"
 import { isJsonObject, type JsonObject, jsonInteger } from "../containers/json.ts"
-import { quote, tensorFault, tensorLine } from "../containers/quote.ts"
+import { tensorFault, tensorLine } from "../containers/quote.ts"
 import { shapeText } from "../containers/safetensors.ts"
 import { UnsupportedError } from "../errors.ts"
 import { missingPart } from "./fp8.ts"
@@ -27,6 +28,8 @@ const AFFINE_BITS = [2, 3, 4, 5, 6, 8]
 const AFFINE_GROUPS = [16, 32, 64, 128]
 /** The number of plain E8M0 bytes in kernels/codecs/scale.zig. */
 const E8M0 = 4
+/** That of a scale of the whole which is a magnitude, in kernels/codecs/nvfp4.zig. */
+const MAGNITUDE = 3
 
 /** Bits and group size of each mode of small floats; no two have the same product. */
 const FLOAT_MODES = {
@@ -217,7 +220,8 @@ function matchFloat(mode: FloatMode, scheme: string, codes: StoredTensor, contex
     })
   }
   if (found !== mode) return undefined
-  refuseWhole(module, context)
+  const whole = context.tensor(`${module}.global_scale`)
+  if (whole !== undefined && mode !== "nvfp4") refuseWhole(whole, mode)
   const columns = grid.groups * FLOAT_MODES[mode].group
   if (mode === "mxfp4") {
     const shape = [...grid.leading, grid.rows, grid.groups]
@@ -233,22 +237,29 @@ function matchFloat(mode: FloatMode, scheme: string, codes: StoredTensor, contex
     sources: [
       rowSource("codes", codes, grid, grid.words * 4, isNvfp4 ? [2, 1] : [1, 1]),
       rowSource("scales", scales, grid, grid.groups, [group, 1]),
+      ...(whole === undefined ? [] : [wholeSource(whole, grid)]),
     ],
     batch: grid.batch,
     rows: grid.rows,
     columns,
     rowAlign: 1,
     columnAlign: isNvfp4 ? group : 1,
-    parameters: isNvfp4 ? [] : [E8M0, group],
+    parameters: isNvfp4 ? [whole === undefined ? 0 : MAGNITUDE] : [E8M0, group],
     shape: [...grid.leading, grid.rows, columns],
     orientation: "as-stored",
   }
 }
 
-/** The magnitude of a whole NVFP4 matrix divides its scales; which rounding comes with it has no reference on CPUs. */
-function refuseWhole(module: string, context: MatchContext): void {
-  const whole = context.tensor(`${module}.global_scale`)
-  if (whole === undefined) return
-  const what = `a scale of the whole in MLX's NVFP4 is not supported (${quote(module)})`
-  throw new UnsupportedError(tensorLine(whole.file.path, whole.name, what))
+/** The largest magnitude of each matrix, F32. */
+function wholeSource(tensor: StoredTensor, { batch, leading }: Grid): WeightSource {
+  requireDtype(tensor, "MLX global_scale", ["F32"])
+  // One matrix may have it as a scalar, or in one dimension.
+  requireShape(tensor, "MLX global_scale", tensor.shape.length === 0 || batch > 1 ? leading : [1])
+  const batchBytes = batch === 1 ? 0 : 4
+  return { role: "global scale", tensor, rowsPerLine: 0, lineBytes: 4, batchBytes, unitColumns: 0, unitBytes: 0 }
+}
+
+function refuseWhole(whole: StoredTensor, mode: FloatMode): never {
+  const what = `a scale of the whole in MLX's ${mode} is not supported`
+  throw new UnsupportedError(tensorLine(whole.file.path, whole.name, what), { hint: "only nvfp4 has one" })
 }

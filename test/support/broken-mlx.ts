@@ -43,9 +43,14 @@ export const brokenMlx = (weights: WeightsInput): BrokenInput[] => [
     CODES,
     part(".scales", "U8", [16, 3]),
   ]),
-  weights("MLX nvfp4 with a scale of the whole", 4, /scale of the whole in MLX's NVFP4 is not supported/, [
+  weights("MLX nvfp4 with scales of the whole for two matrices", 3, /MLX global_scale/, [
     CODES,
     part(".scales", "U8", [16, 4]),
+    part(".global_scale", "F32", [2]),
+  ]),
+  weights("MLX mxfp4 with a scale of the whole", 4, /scale of the whole in MLX's mxfp4 is not supported/, [
+    CODES,
+    part(".scales", "U8", [16, 2]),
     part(".global_scale", "F32", []),
   ]),
 ]

@@ -1,10 +1,11 @@
 """Golden vectors of NVFP4: modelopt's dialect, whose scale of the whole multiplies, and compressed-tensors', where it
-divides; every code with every scale, and trained weights.
+divides, and MLX's, where a part of it multiplies; every code with every scale, and trained weights.
 
 The expected bits are those of recipe_scaled.py. Before they are written the libraries must agree on every element, NaN
-by class: nvidia-modelopt in all three dtypes, compressed-tensors in bfloat16, which is all that it gives.
+by class: nvidia-modelopt in all three dtypes, compressed-tensors in bfloat16, mlx in float32, which is all they give.
 """
 
+import mlx.core as mx
 import numpy as np
 import recipe
 import recipe_scaled
@@ -19,9 +20,9 @@ import trained
 import vector
 
 SEED = 20240318
-LIBRARIES = ("numpy", "ml_dtypes", "torch", "compressed-tensors", "nvidia-modelopt")
+LIBRARIES = ("numpy", "ml_dtypes", "torch", "compressed-tensors", "nvidia-modelopt", "mlx")
 TENSOR = "encoder.layer.4.attention.self.query.weight"
-WHOLE = {None: 0, "multiply": 1, "divide": 2}
+WHOLE = {None: 0, "multiply": 1, "divide": 2, "magnitude": 3}
 
 
 def check_modelopt(packed: np.ndarray, scales: np.ndarray, whole: np.float32, values: np.ndarray) -> None:
@@ -44,6 +45,14 @@ def check_compressed(packed: np.ndarray, scales: np.ndarray, whole: np.float32, 
     scaled.agree_torch("compressed-tensors", values, NVFP4PackedCompressor.decompress(state, scheme)["weight"])
 
 
+def check_mlx(packed: np.ndarray, scales: np.ndarray, whole: np.float32, values: np.ndarray) -> None:
+    with mx.stream(mx.cpu):
+        theirs = mx.dequantize(
+            mx.array(packed.view(np.uint32)), mx.array(scales), mode="nvfp4", global_scale=mx.array(whole)
+        )
+    scaled.agree("mlx", values, np.array(theirs))
+
+
 def make(
     name: str,
     packed: np.ndarray,
@@ -57,11 +66,14 @@ def make(
     rows = len(packed)
     factor = np.float32(1 if whole is None else whole)
     zero = 0.0 if how == "multiply" else -0.0
-    values = recipe_scaled.nvfp4(packed, scales, factor, how == "divide", zero)
+    part = factor / np.float32(448 * 6) if how == "magnitude" else factor
+    values = recipe_scaled.nvfp4(packed, scales, part, how == "divide", zero)
     if how == "multiply":
         check_modelopt(packed, scales, factor, values)
     elif how == "divide":
         check_compressed(packed, scales, factor, values)
+    elif how == "magnitude":
+        check_mlx(packed, scales, factor, values)
     sources = [vector.source("codes", packed, rows, 2, 1), vector.source("scales", scales, rows, 16, 1)]
     if how is not None:
         place = {"role": "whole", "rows_per_line": 0, "line_bytes": 4, "unit_columns": 0, "unit_bytes": 0}
@@ -103,6 +115,7 @@ def make_all() -> list[str]:
         make("nvfp4-large", packed[:4], scales[4:8], 3e36, "multiply", everything),
         make("nvfp4-small", packed[:4], scales[:4], 3e36, "divide", everything),
         make("nvfp4-zero", packed[:1], scales[:1], 0, "divide", everything),
+        make("nvfp4-magnitude", packed, scales, 7.7, "magnitude", everything),
         make("nvfp4-groups", packed[:4], scales[2:6], None, None, everything),
         make("nvfp4-trained", *theirs, "multiply", part),
         make("nvfp4-columns", *theirs, "multiply", part, columns),
