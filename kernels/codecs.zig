@@ -30,6 +30,7 @@
 //!
 //!     /// Optional: which of the forms a matrix takes, null if none. Else it is the first.
 //!     pub fn dotForm(geometry: Geometry) ?u8
+//!     (of weights that are stored [in, out], packColumns: matvec/lanes.zig)
 //!
 //!     /// Optional: significant bits that `value` rounds a product to, where tiles keep its factors.
 //!     pub fn weightBits(geometry: Geometry) u32
@@ -235,6 +236,33 @@ pub fn weightBits(codec: abi.Codec, geometry: Geometry) u32 {
         inline else => |tag| {
             const file = @field(all, @tagName(tag));
             return if (@hasDecl(file, "weightBits")) file.weightBits(geometry) else 0;
+        },
+    }
+}
+
+/// The group of each stored row, `table.no_group` where there is none; false where groups follow each
+/// other.
+pub fn rowGroups(codec: abi.Codec, tile: *const table.Tile, groups: []u32) bool {
+    switch (codec) {
+        .copy => unreachable, // has no products
+        inline else => |tag| {
+            const file = @field(all, @tagName(tag));
+            return if (@hasDecl(file, "rowGroups")) file.rowGroups(tile, groups) else false;
+        },
+    }
+}
+
+/// Columns of the blocks of a form; of dense weights a span.
+pub fn blockColumns(codec: abi.Codec, form: u8) u64 {
+    switch (codec) {
+        .copy => unreachable, // has no products
+        inline else => |tag| {
+            inline for (comptime dots.formsOf(@field(all, @tagName(tag))), 0..) |one, i|
+                if (form == i) return switch (one) {
+                    .coded => |dot| dot.block_columns,
+                    .dense => dots.span_columns,
+                };
+            unreachable;
         },
     }
 }

@@ -415,10 +415,10 @@ fn startReference(handle: u32, request: *const abi.MatrixRequest) CallError!void
     const matrix = try borrow(&matrices, handle);
     defer giveBack(matrix);
     if (!isReady(matrix)) return error.BadArgument;
-    const step = matrix.step();
-    if (request.item >= step.batch_count or request.batch < 1 or request.batch > abi.batch_max)
+    const item_count = matrix.step().batch_count;
+    if (request.item >= item_count or request.batch < 1 or request.batch > abi.batch_max)
         return error.BadArgument;
-    if (request.x_count != step.columns * request.batch or request.x == 0 or request.x % 4 != 0)
+    if (request.x_count != matrix.columns * request.batch or request.x == 0 or request.x % 4 != 0)
         return error.BadArgument;
     try matrix.startReference(request);
 }

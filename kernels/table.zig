@@ -4,6 +4,7 @@ const std = @import("std");
 const abi = @import("abi.zig");
 const blake3 = @import("core/blake3.zig");
 const dots = @import("matvec/dot.zig");
+const lanes = @import("matvec/lanes.zig");
 const tile_rows = dots.tile_rows;
 
 pub const codec_count = @typeInfo(abi.Codec).@"enum".fields.len;
@@ -160,6 +161,17 @@ pub const PackFn = *const fn (
     tile: [*]align(64) u8,
 ) callconv(.c) u64;
 
+/// Of a row that belongs to no group.
+pub const no_group = std.math.maxInt(u32);
+
+/// Packs some columns of a weight that is stored [in, out], of which `source` has some rows.
+/// Returns how many scales are NaN or infinite.
+pub const PackColumnsFn = *const fn (
+    source: *const Tile,
+    columns: *const lanes.Columns,
+    tile: [*]align(64) u8,
+) callconv(.c) u64;
+
 /// Packs one row of finite values as lane `lane` of a tile, rounded to the codec.
 pub const PackValuesFn = *const fn (
     values: [*]const f32,
@@ -171,6 +183,7 @@ pub const PackValuesFn = *const fn (
 /// How weights in one form of a codec are multiplied; null where they cannot be.
 pub const Matvec = extern struct {
     pack: ?PackFn = null,
+    pack_columns: ?PackColumnsFn = null,
     pack_values: ?PackValuesFn = null,
     prepare_float: ?PrepareFn = null,
     prepare_int8: ?PrepareFn = null,

@@ -48,10 +48,10 @@ pub const Zeros = enum(u32) {
 };
 
 /// The line of a group's scales and zeros.
-const Group = struct { scales: [*]const u8, zeros: [*]const u8 };
+pub const Group = struct { scales: [*]const u8, zeros: [*]const u8 };
 
 /// Where the groups of a tile's rows are.
-const Groups = struct {
+pub const Groups = struct {
     tile: *const Tile,
     /// Number of groups of g_idx; 0: lines follow the rows.
     count: u32,
@@ -60,7 +60,7 @@ const Groups = struct {
     is_blank: bool,
     strides: [2]u64,
 
-    fn init(comptime Coding: type, tile: *const Tile) Groups {
+    pub fn init(comptime Coding: type, tile: *const Tile) Groups {
         const count = tile.parameters[5];
         var groups: Groups = .{
             .tile = tile,
@@ -79,7 +79,7 @@ const Groups = struct {
 
     /// A number that rows of one group have in common, and no others next to them; null where
     /// there is no such group.
-    fn number(groups: *const Groups, row: u64) ?u64 {
+    pub fn number(groups: *const Groups, row: u64) ?u64 {
         const at = groups.tile.row_begin + row;
         if (groups.count == 0) return at / groups.tile.parameters[4];
         if (groups.is_blank) {
@@ -92,7 +92,7 @@ const Groups = struct {
     }
 
     /// The lines of a row whose group has this number.
-    fn lines(groups: *const Groups, row: u64, index: u64) Group {
+    pub fn lines(groups: *const Groups, row: u64, index: u64) Group {
         const tile = groups.tile;
         const has_zeros = Zeros.of(&tile.parameters) != .middle;
         if (groups.count == 0) return .{
@@ -162,17 +162,19 @@ pub fn value(comptime Coding: type, tile: *const Tile, row: u64, column: u64) f3
     const groups: Groups = .init(Coding, tile);
     const number = groups.number(row) orelse return float.nan;
     const group = groups.lines(row, number);
-    const dtype = Dtype.of(tile.parameters[3]).?;
     const at = tile.row_begin + row;
     const line = tile.line(0, row);
     const code = Coding.code(line, tile.columns, @intCast(at % Coding.line_rows), column);
-    const product = difference(Coding, tile, group, code, column) *
-        dtype.read(group.scales, column);
+    const product = difference(Coding, tile, group, code, column) * scaleOf(tile, group, column);
     return if (product != product) float.nan else product;
 }
 
+pub fn scaleOf(tile: *const Tile, group: Group, column: u64) f32 {
+    return Dtype.of(tile.parameters[3]).?.read(group.scales, column);
+}
+
 /// The code less its zero.
-fn difference(
+pub fn difference(
     comptime Coding: type,
     tile: *const Tile,
     group: Group,

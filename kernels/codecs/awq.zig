@@ -15,6 +15,8 @@ const packed_int = @import("packed_int.zig");
 const table = @import("../table.zig");
 const vector = @import("../core/vector.zig");
 const Codes = affine.Codes;
+const Columns = @import("../matvec/lanes.zig").Columns;
+const Dot = @import("../matvec/dot.zig").Dot;
 const Sample = geometry_file.Sample;
 const SampleSource = geometry_file.SampleSource;
 const Tile = table.Tile;
@@ -92,6 +94,19 @@ pub fn scaleFault(tile: *const Tile) ?u32 {
     return affine.scaleFault(Coding, tile);
 }
 
+const tiles = @import("affine_tiles.zig");
+pub const dot_forms = tiles.dot_forms;
+pub const dotForm = tiles.dotForm;
+
+pub fn packColumns(
+    comptime dot: Dot,
+    source: *const Tile,
+    columns: Columns,
+    tile: [*]align(64) u8,
+) u64 {
+    return tiles.packColumns(Coding, dot, source, columns, tile);
+}
+
 pub fn decode(comptime target: float.Target, tile: *const Tile) u64 {
     return affine.decode(Coding, target, tile);
 }
@@ -102,6 +117,7 @@ const small: []const u8 = &.{ 0x20, 0x21, 0x1f, 0x28 };
 
 pub const samples = [_]Sample{
     sample("groups of 128", true, .f16, 128, small),
+    sample("groups of 32", true, .bf16, 32, &.{}),
     sample("any", true, .f16, 4, &.{}),
     sample("without zeros", false, .bf16, 3, &.{}),
 };

@@ -18,6 +18,8 @@ const packed_int = @import("packed_int.zig");
 const table = @import("../table.zig");
 const vector = @import("../core/vector.zig");
 const Codes = affine.Codes;
+const Columns = @import("../matvec/lanes.zig").Columns;
+const Dot = @import("../matvec/dot.zig").Dot;
 const Form = packed_int.Form;
 const Sample = geometry_file.Sample;
 const SampleSource = geometry_file.SampleSource;
@@ -153,6 +155,35 @@ pub fn scaleFault(tile: *const Tile) ?u32 {
     }
 }
 
+const tiles = @import("affine_tiles.zig");
+pub const dot_forms = tiles.dot_forms;
+pub const dotForm = tiles.dotForm;
+
+pub fn rowGroups(tile: *const Tile, groups: []u32) bool {
+    // The bits do not matter to g_idx.
+    return tiles.rowGroups(Coding(.{ .bits = 4 }), tile, groups);
+}
+
+pub fn packColumns(
+    comptime dot: Dot,
+    source: *const Tile,
+    columns: Columns,
+    tile: [*]align(64) u8,
+) u64 {
+    switch (source.parameters[0]) {
+        inline 2...8 => |b| {
+            if (comptime (b <= 4) != (dot.codes == .four)) unreachable; // dotForm
+            if (comptime 32 % b != 0) {
+                const planes = Coding(.{ .bits = b, .is_planar = true });
+                if (source.parameters[1] == 1)
+                    return tiles.packColumns(planes, dot, source, columns, tile);
+            }
+            return tiles.packColumns(Coding(.{ .bits = b }), dot, source, columns, tile);
+        },
+        else => unreachable,
+    }
+}
+
 pub fn decode(comptime target: float.Target, tile: *const Tile) u64 {
     switch (tile.parameters[0]) {
         inline 2...8 => |b| {
@@ -175,11 +206,15 @@ pub const samples = blk: {
         lines(3, false, .less_one, f16_, 32, small_f16),
         lines(3, true, .stored, bf16, 32, &.{}),
         lines(5, false, .less_one, f16_, 32, small_f16),
-        indexed(4, false, .less_one, f16_, 4, small_f16),
-        indexed(8, false, .stored, f32_, 3, &.{}),
+        lines(8, false, .stored, f16_, 128, small_f16),
+        lines(2, false, .stored, bf16, 128, &.{}),
+        lines(7, true, .stored, f16_, 32, small_f16),
+        indexed(4, false, .less_one, f16_, 32, 64, small_f16),
+        indexed(8, false, .stored, f32_, 8, 3, &.{}),
+        indexed(3, false, .stored, f16_, 128, 3, small_f16),
     };
     for ([_]u32{ 5, 6, 7 }) |bits| {
-        list = list ++ .{indexed(bits, true, .stored, f16_, 2, small_f16)};
+        list = list ++ .{indexed(bits, true, .stored, f16_, 32, 2, small_f16)};
     }
     for ([_]u32{ 6, 7 }) |bits| {
         list = list ++ .{lines(bits, false, .middle, f16_, 40, small_f16)};
@@ -264,6 +299,7 @@ fn indexed(
     planar: bool,
     zeros: affine.Zeros,
     dtype: Dtype,
+    group_rows: u32,
     groups: u32,
     alphabet: []const u8,
 ) Sample {
@@ -286,7 +322,7 @@ fn indexed(
         .name = named("g_idx", bits, planar),
         .row_align = fields,
         .column_align = 32,
-        .parameters = parametersOf(bits, planar, zeros, dtype, 8, groups),
+        .parameters = parametersOf(bits, planar, zeros, dtype, group_rows, groups),
         .sources = &list,
     };
 }

@@ -15,26 +15,24 @@ pub fn Tiles(comptime codec: type, comptime kind: integers.Kind) type {
         /// Groups that columns name themselves have no order that tiles could keep.
         pub fn dotForm(geometry: Geometry) ?u8 {
             if (geometry.parameters[6] != 0) return null;
-            const has_nibbles = hasNibbles(geometry.parameters[0]);
+            const has_nibbles = kind != .signed and geometry.parameters[0] <= 4;
             return integer_forms.select(has_nibbles, geometry.parameters[2], geometry.columns);
         }
 
-        fn hasNibbles(bits: u32) bool {
-            return kind != .signed and bits <= 4;
-        }
-
-        /// What is subtracted from a code before it is multiplied.
-        fn middleOf(tile: *const Tile) u8 {
-            return if (kind == .signed) 0 else @as(u8, 1) << @intCast(tile.parameters[0] - 1);
+        /// Bits that a code is moved up by, to fill its nibble or byte.
+        fn spareBits(tile: *const Tile) u3 {
+            if (kind == .signed) return 0;
+            return integer_forms.spareBits(tile.parameters[0]);
         }
 
         /// `codes`: 16 bytes of nibbles, which count from 8, or 32 signed bytes.
         pub fn spanCodes(tile: *const Tile, row: u64, column: u64, codes: anytype) void {
             codes.* = @splat(0);
             const is_bytes = codes.len == dots.span_columns;
-            const shift = middleOf(tile) -% @as(u8, if (is_bytes) 0 else 8);
+            const spare = spareBits(tile);
+            const flip: u8 = if (is_bytes and kind != .signed) 0x80 else 0;
             for (0..@min(dots.span_columns, tile.columns - column)) |i| {
-                const code = codec.codeAt(tile, row, column + i) -% shift;
+                const code = codec.codeAt(tile, row, column + i) << spare ^ flip;
                 if (is_bytes) {
                     codes[i] = code;
                 } else {
@@ -50,12 +48,15 @@ pub fn Tiles(comptime codec: type, comptime kind: integers.Kind) type {
 
         pub fn blockScale(tile: *const Tile, row: u64, column: u64) u32 {
             const pair = codec.pairOf(tile, row, codec.groupOf(tile, column).?);
-            return @bitCast(pair.scale * factorOf(tile));
+            return @bitCast(pair.scale * factorOf(tile) / integer_forms.unit(spareBits(tile)));
         }
 
         pub fn blockMinimum(tile: *const Tile, row: u64, column: u64) u32 {
             const pair = codec.pairOf(tile, row, codec.groupOf(tile, column).?);
-            const middle: f32 = @floatFromInt(middleOf(tile));
+            const middle: f32 = if (kind == .signed)
+                0
+            else
+                @floatFromInt(@as(u32, 1) << @intCast(tile.parameters[0] - 1));
             const minimum = if (kind == .affine)
                 -(pair.second + middle * pair.scale)
             else

@@ -139,7 +139,7 @@ fn checkStep(step: *const abi.Step, files: []const abi.File, kind: abi.JobKind) 
 
     if (kind == .load) {
         try require(step.target_file == abi.none and step.target_offset == 0);
-        try require(step.codec != .copy and step.transposed == 0);
+        try require(step.codec != .copy);
         try require(rows_file.areAsStored(step));
     } else if (kind == .digest) {
         try require(step.target_file == abi.none and step.target_offset == 0);

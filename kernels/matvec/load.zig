@@ -7,6 +7,7 @@ const memory = @import("../machine/memory.zig");
 const pool = @import("../machine/pool.zig");
 const fault = @import("../convert/fault.zig");
 const table = @import("../table.zig");
+const columns = @import("columns.zig");
 const dots = @import("dot.zig");
 const multiply = @import("multiply.zig");
 const rows = @import("rows.zig");
@@ -30,6 +31,12 @@ fn work(matrix: *Matrix) fault.Error!void {
         return outOfMemory(matrix);
     defer files.deinit();
     try files.open();
+    if (step.transposed == 1) columns.findOrder(matrix, &files) catch |err| return switch (err) {
+        error.Fault => error.Fault,
+        error.OutOfMemory => outOfMemory(matrix),
+        error.BudgetExceeded => matrix.stop.fail(.{ .status = .memory_limit }),
+        error.NoProducts => matrix.stop.fail(.{ .status = .no_products }),
+    };
     var crew: Crew = .{ .matrix = matrix, .files = &files };
     const placements = matrix.team.placements[0..matrix.shares.len];
     const result = pool.run(matrix.gpa, placements, &crew, Crew.runWorker);
@@ -73,6 +80,11 @@ const Crew = struct {
         const size = step.batch_count * share.tileCount() * matrix.tile_bytes;
         share.tiles = try memory.allocate(&matrix.budget, size);
         crew.bindTiles(share);
+        if (step.transposed == 1) {
+            try columns.fill(matrix, crew.files, share);
+            share.is_loaded = true;
+            return;
+        }
         const half = dots.tile_rows / 2;
         const unit: u64 = if (matrix.pairing == .halves) half else dots.tile_rows;
         const shape: rows.Shape = .init(step, unit);
@@ -172,10 +184,9 @@ fn chooseArithmetic(matrix: *Matrix) fault.Error!void {
     if (matrix.arithmetic != .auto) return;
     matrix.arithmetic = .float;
     if (matrix.kernels().multiply_int8 == null) return;
-    const step = matrix.step();
-    const x = matrix.gpa.alloc(f32, @intCast(step.columns)) catch return outOfMemory(matrix);
+    const x = matrix.gpa.alloc(f32, @intCast(matrix.columns)) catch return outOfMemory(matrix);
     defer matrix.gpa.free(x);
-    const y = matrix.gpa.alloc(f32, @intCast(step.rows)) catch return outOfMemory(matrix);
+    const y = matrix.gpa.alloc(f32, @intCast(matrix.rows)) catch return outOfMemory(matrix);
     defer matrix.gpa.free(y);
     for (x, 0..) |*value, i| value.* = @as(f32, @floatFromInt(i % 251)) - 125;
     var best: [2]u64 = @splat(std.math.maxInt(u64));

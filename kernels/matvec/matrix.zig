@@ -56,6 +56,11 @@ pub const Matrix = struct {
     /// Of the codec's forms.
     form: u8,
     pairing: abi.Pairing,
+    /// Of W in W · x: where the step is transposed, the columns and rows that are stored.
+    rows: u64,
+    columns: u64,
+    /// Where each column of W stands in the tiles; null: in its place. Known when loading has begun.
+    positions: ?[]u32 = null,
     /// Settled when loading has ended.
     arithmetic: abi.Arithmetic,
     float_ns: u64 = 0,
@@ -68,6 +73,7 @@ pub const Matrix = struct {
     /// Activations of the product that runs.
     activations: table.Activations,
     room: memory.Bytes,
+    ordered_x: []f32 = &.{},
     budget: memory.Budget,
     /// One product at a time.
     mutex: std.Thread.Mutex = .{},
@@ -103,15 +109,19 @@ pub const Matrix = struct {
         const codec = if (options.tile_codec == .copy) from.codec else options.tile_codec;
         const form = formOf(codec, from) orelse return error.NoProducts;
         const offered = functions.matvec[@intFromEnum(codec)][form];
-        // A codec becomes another one by way of its values.
-        if (codec != from.codec and offered.pack_values == null) return error.NoProducts;
+        // A codec becomes another one by way of its values, row by row.
+        if (codec != from.codec) {
+            if (offered.pack_values == null or from.transposed == 1) return error.NoProducts;
+        } else if ((offered.pack_columns != null) != (from.transposed == 1)) return error.NoProducts;
         if (options.arithmetic == .int8 and offered.multiply_int8 == null) return error.FloatOnly;
-        if (options.pairing == .halves and from.rows % 2 != 0) return error.BadPlan;
+        const row_count = if (from.transposed == 1) from.columns else from.rows;
+        const column_count = if (from.transposed == 1) from.rows else from.columns;
+        if (options.pairing == .halves and row_count % 2 != 0) return error.BadPlan;
         const team = try teams.acquire(gpa, options.thread_count, options.numa == 1);
         errdefer teams.release(team);
         const matrix = try gpa.create(Matrix);
         errdefer gpa.destroy(matrix);
-        const spans = std.math.divCeil(u64, from.columns, dots.span_columns) catch unreachable;
+        const spans = std.math.divCeil(u64, column_count, dots.span_columns) catch unreachable;
         const tile_bytes = codecs.tileBytes(codec, form, spans);
         matrix.* = .{
             .gpa = gpa,
@@ -122,6 +132,8 @@ pub const Matrix = struct {
             .codec = codec,
             .form = form,
             .pairing = options.pairing,
+            .rows = row_count,
+            .columns = column_count,
             .arithmetic = options.arithmetic,
             .tile_bytes = tile_bytes,
             .chunk_tiles = undefined,
@@ -153,6 +165,7 @@ pub const Matrix = struct {
         memory.free(&matrix.budget, matrix.room);
         matrix.teams.release(matrix.team);
         gpa.free(matrix.shares);
+        if (matrix.positions) |positions| gpa.free(positions);
         gpa.free(matrix.reference);
         gpa.free(matrix.reference_x);
         matrix.plan.deinit(gpa);
@@ -184,7 +197,7 @@ pub const Matrix = struct {
     }
 
     pub fn tileCount(matrix: *const Matrix) u64 {
-        return table.tileCount(matrix.step().rows, matrix.pairing);
+        return table.tileCount(matrix.rows, matrix.pairing);
     }
 
     /// Tile `number` of matrix `item`, in the share that has it.
@@ -221,6 +234,8 @@ pub const Matrix = struct {
             count * @sizeOf(f32),
             count * blocks * @sizeOf(u32),
             count * blocks * @sizeOf(f32),
+            // One column in the order of the tiles.
+            if (matrix.step().transposed == 1) matrix.columns * @sizeOf(f32) else 0,
         };
         var parts: [sizes.len][*]align(64) u8 = undefined;
         var total: u64 = 0;
@@ -243,6 +258,10 @@ pub const Matrix = struct {
             .corrections = @ptrCast(parts[3]),
             .sums = @ptrCast(parts[4]),
         };
+        matrix.ordered_x = if (sizes[5] > 0)
+            @as([*]f32, @ptrCast(parts[5]))[0..@intCast(matrix.columns)]
+        else
+            &.{};
     }
 
     /// Starts to read the plan's step into tiles.
@@ -325,8 +344,8 @@ pub const Matrix = struct {
     pub fn info(matrix: *const Matrix) abi.MatrixInfo {
         var result = std.mem.zeroes(abi.MatrixInfo);
         const from = matrix.step();
-        result.rows = from.rows;
-        result.columns = from.columns;
+        result.rows = matrix.rows;
+        result.columns = matrix.columns;
         result.batch_count = from.batch_count;
         result.matrix_bytes = matrix.tileCount() * matrix.tile_bytes;
         for (matrix.shares) |share| {
@@ -351,7 +370,7 @@ pub const Matrix = struct {
         if (worker >= matrix.shares.len) return error.BadArgument;
         const share = &matrix.shares[worker];
         const placement = &matrix.team.placements[worker];
-        const rows = matrix.step().rows;
+        const rows = matrix.rows;
         const halves = matrix.pairing == .halves;
         const rows_per_tile: u64 = if (halves) dots.tile_rows / 2 else dots.tile_rows;
         const end = if (halves) rows / 2 else rows;
@@ -368,10 +387,10 @@ pub const Matrix = struct {
 
     /// Starts the f64 product of a request's activations.
     pub fn startReference(matrix: *Matrix, request: *const abi.MatrixRequest) Error!void {
-        const from = matrix.step();
         const x = @as([*]const f32, @ptrFromInt(request.x))[0..@intCast(request.x_count)];
-        const sums = try matrix.gpa.alloc(f64, @intCast(from.rows * request.batch));
+        const sums = try matrix.gpa.alloc(f64, @intCast(matrix.rows * request.batch));
         errdefer matrix.gpa.free(sums);
+        @memset(sums, 0);
         const copy = try matrix.gpa.dupe(f32, x);
         matrix.gpa.free(matrix.reference);
         matrix.gpa.free(matrix.reference_x);
@@ -379,7 +398,7 @@ pub const Matrix = struct {
         matrix.reference_x = copy;
         matrix.reference_item = request.item;
         matrix.reference_is_stored = request.stored == 1;
-        matrix.bytes_total = from.rows * from.columns;
+        matrix.bytes_total = matrix.rows * matrix.columns;
         try matrix.startThread(reference.run);
     }
 };

@@ -24,17 +24,16 @@ pub const Request = struct {
 
 /// The request, if it fits the matrix.
 pub fn check(matrix: *const Matrix, request: *const abi.MatrixRequest) error{BadArgument}!Request {
-    const step = matrix.step();
     if (request.stored > 1) return error.BadArgument;
     if (request.batch < 1 or request.batch > abi.batch_max) return error.BadArgument;
-    if (request.item >= step.batch_count) return error.BadArgument;
-    if (!table.fits(request.activation, step.rows, matrix.pairing)) return error.BadArgument;
+    if (request.item >= matrix.step().batch_count) return error.BadArgument;
+    if (!table.fits(request.activation, matrix.rows, matrix.pairing)) return error.BadArgument;
     const has_int8 = matrix.kernels().multiply_int8 != null;
     if (request.arithmetic == .int8 and !has_int8) return error.BadArgument;
-    const results = if (table.isOfPairs(request.activation)) step.rows / 2 else step.rows;
-    if (request.x_count != step.columns * request.batch) return error.BadArgument;
+    const results = if (table.isOfPairs(request.activation)) matrix.rows / 2 else matrix.rows;
+    if (request.x_count != matrix.columns * request.batch) return error.BadArgument;
     if (request.y_count != results * request.batch) return error.BadArgument;
-    if (request.bias_count != 0 and request.bias_count != step.rows) return error.BadArgument;
+    if (request.bias_count != 0 and request.bias_count != matrix.rows) return error.BadArgument;
     return .{
         .x = try elements([]const f32, request.x, request.x_count),
         .y = try elements([]f32, request.y, request.y_count),
@@ -61,8 +60,7 @@ pub fn run(matrix: *Matrix, request: Request) bool {
     defer matrix.mutex.unlock();
     const arithmetic = if (request.arithmetic == .auto) matrix.arithmetic else request.arithmetic;
     if (!prepare(matrix, request, arithmetic)) return false;
-    const step = matrix.step();
-    const results = if (table.isOfPairs(request.activation)) step.rows / 2 else step.rows;
+    const results = if (table.isOfPairs(request.activation)) matrix.rows / 2 else matrix.rows;
     var round: Round = .{
         .matrix = matrix,
         .item = request.item,
@@ -76,7 +74,7 @@ pub fn run(matrix: *Matrix, request: Request) bool {
             .tile_bytes = matrix.tile_bytes,
             .tile_first = undefined,
             .tile_count = undefined,
-            .rows = step.rows,
+            .rows = matrix.rows,
             .x = &matrix.activations,
             .batch = request.batch,
             .bias = if (request.bias) |bias| bias.ptr else null,
@@ -94,7 +92,7 @@ pub fn run(matrix: *Matrix, request: Request) bool {
 }
 
 fn prepare(matrix: *Matrix, request: Request, arithmetic: abi.Arithmetic) bool {
-    const columns = matrix.step().columns;
+    const columns = matrix.columns;
     const function = switch (arithmetic) {
         .float => matrix.kernels().prepare_float.?,
         .int8 => matrix.kernels().prepare_int8.?,
@@ -102,9 +100,16 @@ fn prepare(matrix: *Matrix, request: Request, arithmetic: abi.Arithmetic) bool {
     };
     for (0..request.batch) |column| {
         const x = request.x[@intCast(column * columns)..][0..@intCast(columns)];
-        if (!function(&matrix.activations, column, x.ptr, columns)) return false;
+        if (!function(&matrix.activations, column, inOrder(matrix, x).ptr, columns)) return false;
     }
     return true;
+}
+
+/// Activations in the order of the tiles' columns.
+fn inOrder(matrix: *Matrix, x: []const f32) []const f32 {
+    const positions = matrix.positions orelse return x;
+    for (positions, x) |position, value| matrix.ordered_x[position] = value;
+    return matrix.ordered_x;
 }
 
 const Round = struct {

@@ -7,6 +7,7 @@ const dense = @import("dense.zig");
 const dots = @import("dot.zig");
 const float = @import("float.zig");
 const int8 = @import("int8.zig");
+const lanes = @import("lanes.zig");
 const pack = @import("pack.zig");
 const quantize = @import("quantize.zig");
 
@@ -20,7 +21,8 @@ pub fn functionsOf(comptime codec: type) [dots.form_count_max]table.Matvec {
     var functions: [dots.form_count_max]table.Matvec = @splat(.{});
     inline for (comptime dots.formsOf(codec), 0..) |form, i| functions[i] = switch (form) {
         .coded => |dot| .{
-            .pack = packer(codec, form),
+            .pack = if (@hasDecl(codec, "packColumns")) null else packer(codec, form),
+            .pack_columns = if (@hasDecl(codec, "packColumns")) columnPacker(codec, dot) else null,
             .pack_values = if (@hasDecl(codec, "packValues")) &codec.packValues else null,
             .prepare_float = prepareFloat(dot.order),
             .prepare_int8 = if (dots.Layout(dot).has_integers) prepareInt8(dot) else null,
@@ -49,6 +51,18 @@ fn packer(comptime codec: type, comptime form: dots.Form) table.PackFn {
                 .coded => |dot| pack.packCoded(codec, dot, source, row, row_count, lane, tile),
                 .dense => |element| pack.packDense(element, source, row, row_count, lane, tile),
             };
+        }
+    }.call;
+}
+
+fn columnPacker(comptime codec: type, comptime dot: dots.Dot) table.PackColumnsFn {
+    return &struct {
+        fn call(
+            source: *const table.Tile,
+            columns: *const lanes.Columns,
+            tile: [*]align(64) u8,
+        ) callconv(.c) u64 {
+            return codec.packColumns(dot, source, columns.*, tile);
         }
     }.call;
 }

@@ -42,6 +42,7 @@ const Crew = struct {
     files: *rows.Files,
     shape: rows.Shape,
     next: std.atomic.Value(u64) = .init(0),
+    mutex: std.Thread.Mutex = .{},
 
     fn runWorker(crew: *Crew, _: u32) void {
         const matrix = crew.matrix;
@@ -60,6 +61,11 @@ const Crew = struct {
         const memory_values = try memory.allocate(&matrix.budget, step.columns * @sizeOf(f32));
         defer memory.free(&matrix.budget, memory_values);
         const values = std.mem.bytesAsSlice(f32, memory_values)[0..@intCast(step.columns)];
+        const is_transposed = step.transposed == 1;
+        const sums = try matrix.gpa.alloc(f64, if (is_transposed) matrix.reference.len else 0);
+        defer matrix.gpa.free(sums);
+        @memset(sums, 0);
+        defer if (is_transposed) crew.addAll(sums);
         while (true) {
             const begin = crew.next.fetchAdd(crew.shape.row_count, .monotonic);
             if (begin >= step.rows) return;
@@ -73,25 +79,49 @@ const Crew = struct {
             for (0..count) |i| {
                 for (0..step.source_count) |source| tile.sources[source] = base.line(source, i);
                 tile.row_begin = begin + i;
-                crew.sumRow(&tile, values);
+                crew.decodeRow(&tile, values);
+                if (is_transposed)
+                    addColumn(matrix, begin + i, values, sums)
+                else
+                    sumRow(matrix, begin + i, values);
             }
             _ = matrix.bytes_done.fetchAdd(count * step.columns, .monotonic);
         }
     }
 
-    fn sumRow(crew: *Crew, tile: *const Tile, values: []f32) void {
+    fn decodeRow(crew: *Crew, tile: *const Tile, values: []f32) void {
         const matrix = crew.matrix;
         const step = matrix.step();
         _ = dispatch.scalar.decode[@intFromEnum(step.codec)][@intFromEnum(abi.Dtype.f32)](tile);
         const is_rounded = matrix.codec != step.codec and !matrix.reference_is_stored;
         if (is_rounded) roundValues(values);
-        const batch = matrix.reference.len / step.rows;
+    }
+
+    /// A stored row is a row of W: its sum.
+    fn sumRow(matrix: *Matrix, row: u64, values: []const f32) void {
+        const batch = matrix.reference.len / matrix.rows;
         for (0..batch) |column| {
-            const x = matrix.reference_x[@intCast(column * step.columns)..][0..values.len];
+            const x = matrix.reference_x[@intCast(column * matrix.columns)..][0..values.len];
             var total: f64 = 0;
             for (values, x) |weight, activation| total += @as(f64, weight) * activation;
-            matrix.reference[@intCast(column * step.rows + tile.row_begin)] = total;
+            matrix.reference[@intCast(column * matrix.rows + row)] = total;
         }
+    }
+
+    /// A stored row is a column of W: its part of all sums.
+    fn addColumn(matrix: *const Matrix, index: u64, values: []const f32, sums: []f64) void {
+        const batch = sums.len / matrix.rows;
+        for (0..batch) |column| {
+            const activation: f64 = matrix.reference_x[@intCast(column * matrix.columns + index)];
+            const totals = sums[@intCast(column * matrix.rows)..][0..values.len];
+            for (totals, values) |*total, weight| total.* += weight * activation;
+        }
+    }
+
+    fn addAll(crew: *Crew, sums: []const f64) void {
+        crew.mutex.lock();
+        defer crew.mutex.unlock();
+        for (crew.matrix.reference, sums) |*total, part| total.* += part;
     }
 };
 

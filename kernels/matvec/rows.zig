@@ -60,21 +60,49 @@ pub const Shape = struct {
 
     /// A multiple of the alignment of rows and of `multiple`.
     pub fn init(step: *const abi.Step, multiple: u64) Shape {
-        const unit = std.math.lcm(multiple, step.row_align);
-        const bytes = roomFor(step, @min(unit, step.rows));
-        const units = @max(1, buffer_bytes_wanted / @max(1, bytes));
-        const row_count = @min(std.math.mul(u64, unit, units) catch step.rows, step.rows);
-        return .{ .row_count = row_count, .buffer_bytes = roomFor(step, row_count) };
+        return ofColumns(step, multiple, step.columns);
     }
 
-    /// Rows that do not begin at a line's first one may take a line more.
-    fn roomFor(step: *const abi.Step, row_count: u64) u64 {
+    /// Of pieces of so many columns, wherever they begin.
+    pub fn ofColumns(step: *const abi.Step, multiple: u64, column_count: u64) Shape {
+        const unit = std.math.lcm(multiple, step.row_align);
+        const room: Room = .{ .step = step, .column_count = column_count };
+        const bytes = room.forRows(@min(unit, step.rows));
+        const units = @max(1, buffer_bytes_wanted / @max(1, bytes));
+        const row_count = @min(std.math.mul(u64, unit, units) catch step.rows, step.rows);
+        const buffer_bytes = room.forWholes() + room.forRows(row_count);
+        return .{ .row_count = row_count, .buffer_bytes = buffer_bytes };
+    }
+};
+
+const Room = struct {
+    step: *const abi.Step,
+    column_count: u64,
+
+    /// Of sources that have lines. Rows that do not begin at a line's first one may take a line more.
+    fn forRows(room: Room, row_count: u64) u64 {
+        const step = room.step;
         var bytes: u64 = 0;
         for (step.sources[0..step.source_count]) |*source| {
+            if (source.rows_per_line == 0) continue;
             var rect = rectangle(step, 0, 0, row_count);
             const more = if (source.rows_per_line > 1) source.rows_per_line else 0;
             rect.row_count = @min(step.rows, row_count + more);
+            // A piece that begins within a unit may take a unit more.
+            rect.column_count = @min(step.columns, room.column_count + source.unit_columns);
             bytes += tiles.inputSize(tiles.linesOf(step, source, rect), .pread);
+        }
+        return bytes;
+    }
+
+    /// Of sources that serve all rows.
+    fn forWholes(room: Room) u64 {
+        const step = room.step;
+        var bytes: u64 = 0;
+        for (step.sources[0..step.source_count]) |*source| {
+            if (source.rows_per_line > 0) continue;
+            const lines = tiles.linesOf(step, source, tiles.matrixOf(step, 0));
+            bytes += tiles.inputSize(lines, .pread);
         }
         return bytes;
     }
@@ -86,6 +114,8 @@ pub const Reader = struct {
     budget: *memory.Budget,
     buffer: memory.Bytes,
     views: decode.Views = undefined,
+    /// The matrix of which sources without lines are in the buffer.
+    whole_item: ?u64 = null,
 
     pub fn init(
         step: *const abi.Step,
@@ -107,30 +137,39 @@ pub const Reader = struct {
 
     /// Rows row_begin … of matrix `item`, as a tile without a target. Valid until the next read.
     pub fn read(reader: *Reader, item: u64, row_begin: u64, row_count: u64) fault.Error!table.Tile {
-        const rect = rectangle(reader.step, item, row_begin, row_count);
+        return reader.readTile(rectangle(reader.step, item, row_begin, row_count));
+    }
+
+    /// A rectangle, likewise.
+    pub fn readTile(reader: *Reader, rect: tiles.Tile) fault.Error!table.Tile {
+        // What serves all rows stands first, and stays there for the next read of the matrix.
         var begin: usize = 0;
-        for (reader.step.sources[0..reader.step.source_count], 0..) |*source, i| {
-            const lines = tiles.linesOf(reader.step, source, rect);
-            const part = reader.buffer[begin..][0..@intCast(tiles.inputSize(lines, .pread))];
-            begin += part.len;
-            const placed = try reader.files.files[source.file].read(lines, part);
-            assert(lines.lead == 0 and placed.skip == 0);
-            reader.views[i] = .{
-                .base = @intFromPtr(part.ptr),
-                .stride = placed.stride,
-                .first_line = if (source.rows_per_line == 0)
-                    0
-                else
-                    row_begin / source.rows_per_line,
-            };
+        for ([_]bool{ true, false }) |is_whole| {
+            for (reader.step.sources[0..reader.step.source_count], 0..) |*source, i| {
+                if ((source.rows_per_line == 0) != is_whole) continue;
+                const lines = tiles.linesOf(reader.step, source, rect);
+                const size = tiles.inputSize(lines, .pread);
+                const part = reader.buffer[begin..][0..@intCast(size)];
+                begin += part.len;
+                if (is_whole and reader.whole_item == rect.batch) continue;
+                const placed = try reader.files.files[source.file].read(lines, part);
+                assert(placed.skip == 0);
+                reader.views[i] = .{
+                    .base = @intFromPtr(part.ptr) -% @as(usize, @intCast(lines.lead)),
+                    .stride = placed.stride,
+                    .first_line = tiles.firstLine(reader.step, source, rect),
+                };
+            }
         }
+        reader.whole_item = rect.batch;
+        const row_begin = rect.row_begin;
         const run: rows_file.Run = .{
             .part = 0,
             .stored_begin = row_begin,
             .stored_step = 1,
             .tile_begin = 0,
             .tile_step = 1,
-            .count = row_count,
+            .count = rect.row_count,
         };
         // Who decodes to a target sets its address.
         return decode.tileOf(reader.step, &reader.views, rect, run, undefined);

@@ -17,6 +17,12 @@ const Target = @import("../core/float.zig").Target;
 const scalar = @import("../matvec/scalar.zig");
 const table = @import("../table.zig");
 
+/// Rows and columns as they are stored.
+fn storedExtents(comptime codec: type, case: *const Case) struct { rows: u64, columns: u64 } {
+    if (@hasDecl(codec, "packColumns")) return .{ .rows = case.columns, .columns = case.rows };
+    return .{ .rows = case.rows, .columns = case.columns };
+}
+
 /// Dense numbers of any pattern of bits but for their exponent.
 fn tame(comptime element: Target, matrix: *const Matrix) void {
     const size = @sizeOf(element.Bits());
@@ -38,20 +44,22 @@ fn testSample(
     defer case.deinit();
     var room: [abi.source_count_max]Guarded = undefined;
     const memories = room[0..sample.sources.len];
-    const most = testing_matrix.sourceBytesMax(sample, case.rows, case.columns);
+    const stored = storedExtents(codec, &case);
+    const most = testing_matrix.sourceBytesMax(sample, stored.rows, stored.columns);
     for (memories) |*memory| memory.* = try .init(most);
     defer for (memories) |memory| memory.deinit();
     const matrix: Matrix =
-        .init(sample, case.rows, case.columns, memories, .at_end, .random, random);
+        .init(sample, stored.rows, stored.columns, memories, .at_end, .random, random);
     // Sources of a given size serve matrices up to some size.
     if (!codec.check(matrix.geometry())) return;
     if (form == .dense) tame(form.dense, &matrix);
-    const source = matrix.tile(0, case.rows, 0, case.columns);
-    const non_finite = case.pack(functions.pack.?, &source);
+    const source = matrix.tile(0, stored.rows, 0, stored.columns);
+    try case.findPositions(codec, form, &matrix, &source);
+    const non_finite = case.pack(functions, &source);
     try case.prepare(functions.prepare_float.?);
     const plain = try case.multiply(functions.multiply_float.?, .none, false);
     const bits = if (@hasDecl(codec, "weightBits")) codec.weightBits(matrix.geometry()) else 0;
-    const has_nan = try expectProduct(codec, &case, &source, plain, bits, non_finite);
+    const has_nan = try expectProduct(codec, form, &case, &source, plain, bits, non_finite);
     if (has_nan and hasNanCodes(codec)) try testing.expect(non_finite > 0);
     try expectActivations(&case, functions.multiply_float.?);
     const multiplyReference = reference.multiply_int8 orelse return;
@@ -102,6 +110,7 @@ fn one(values: @Vector(4, f32)) f32 {
 /// Returns whether any value is NaN.
 pub fn expectProduct(
     comptime codec: type,
+    comptime form: dots.Form,
     case: *const Case,
     source: *const table.Tile,
     y: []const f32,
@@ -120,13 +129,16 @@ pub fn expectProduct(
             var is_finite = true;
             var is_nan = false;
             for (0..case.columns) |c| {
-                const weight: f64 = codec.value(source, row, c);
+                const weight: f64 = if (@hasDecl(codec, "packColumns"))
+                    codec.value(source, c, row)
+                else
+                    codec.value(source, row, c);
                 is_finite = is_finite and std.math.isFinite(weight);
                 is_nan = is_nan or weight != weight;
-                const term = weight * case.x[column * case.columns + c];
-                sum += term;
-                size += term * term;
-                activations += @abs(case.x[column * case.columns + c]);
+                const x: f64 = case.x[column * case.columns + c];
+                sum += weight * x;
+                size += (weight * weight + case.squaredMinimum(form, row, c)) * (x * x);
+                activations += @abs(x);
             }
             const found = y[column * (case.rows + 1) + row];
             has_nan = has_nan or is_nan;
@@ -178,7 +190,7 @@ pub fn testTable(name: []const u8, level: *const table.Table) !void {
 fn takesForm(comptime codec: type, sample: Sample, form: u8) bool {
     if (!@hasDecl(codec, "dotForm")) return form == 0;
     return codec.dotForm(.{
-        .rows = 1,
+        .rows = std.math.maxInt(u32),
         .columns = std.math.maxInt(u32),
         .parameters = &sample.parameters,
         .sources = &.{},

@@ -4,6 +4,8 @@ const std = @import("std");
 const testing = std.testing;
 const abi = @import("../abi.zig");
 const dots = @import("../matvec/dot.zig");
+const order = @import("../matvec/order.zig");
+const Matrix = @import("matrix.zig").Matrix;
 const Sample = @import("../codecs/geometry.zig").Sample;
 const table = @import("../table.zig");
 
@@ -22,6 +24,8 @@ pub const Case = struct {
     bias: []f32,
     activations: table.Activations,
     memory: std.heap.ArenaAllocator,
+    /// Where the columns stand in the tiles; null: in their places.
+    positions: ?[]u32 = null,
 
     pub fn init(random: std.Random, comptime form: dots.Form, sample: Sample) !Case {
         var memory: std.heap.ArenaAllocator = .init(gpa);
@@ -70,26 +74,84 @@ pub const Case = struct {
         return case;
     }
 
+    /// Of rows that name their groups: groups of whole blocks, in a random order of the rows.
+    pub fn findPositions(
+        case: *Case,
+        comptime codec: type,
+        comptime form: dots.Form,
+        matrix: *const Matrix,
+        source: *const table.Tile,
+    ) !void {
+        if (!@hasDecl(codec, "rowGroups")) return;
+        const arena = case.memory.allocator();
+        const groups = try arena.alloc(u32, source.row_count);
+        if (!codec.rowGroups(source, groups)) return;
+        const block_columns = form.coded.block_columns;
+        for (groups, 0..) |*group, row| group.* = @intCast(row / block_columns);
+        case.random.shuffle(u32, groups);
+        const names = matrix.bytes[matrix.sample.sources.len - 1];
+        for (groups, 0..) |group, row|
+            std.mem.writeInt(u32, names[row * 4 ..][0..4], group, .little);
+        // Those of which there are no scales have no group.
+        try testing.expect(codec.rowGroups(source, groups));
+        case.positions = try order.positionsOf(arena, groups, block_columns);
+    }
+
+    /// Of the block of a weight, where F32 minima may be the weight but for the last bits: the square
+    /// of what is taken off, which is rounded as any term is.
+    pub fn squaredMinimum(
+        case: *const Case,
+        comptime form: dots.Form,
+        row: u64,
+        column: u64,
+    ) f64 {
+        if (form == .dense or !form.coded.has_minimum or form.coded.scale != .f32) return 0;
+        const layout = dots.Layout(form.coded);
+        const half = dots.tile_rows / 2;
+        const second = case.pairing == .halves and row >= case.rows / 2;
+        const index = if (second) row - case.rows / 2 else row;
+        const each: u64 = if (case.pairing == .halves) half else dots.tile_rows;
+        const lane = index % each + @as(u64, if (second) half else 0);
+        const position = if (case.positions) |positions| positions[column] else column;
+        const at = index / each * case.tile_bytes + layout.minima_at + lane * 4 +
+            position / form.coded.block_columns * layout.segment_bytes;
+        const minimum: f64 = @as(f32, @bitCast(case.tiles[at..][0..4].*));
+        return if (std.math.isFinite(minimum)) minimum * minimum else 0;
+    }
+
     pub fn deinit(case: *Case) void {
         case.memory.deinit();
     }
 
     /// Lays all rows out in tiles; returns how many scales or values are not finite.
-    pub fn pack(case: *Case, function: table.PackFn, source: *const table.Tile) u64 {
+    pub fn pack(case: *Case, functions: *const table.Matvec, source: *const table.Tile) u64 {
         var non_finite_count: u64 = 0;
         for (0..table.tileCount(case.rows, case.pairing)) |number| {
             for (table.runsOf(case.rows, case.pairing, number), 0..) |run, half| {
                 const tile: [*]align(64) u8 = @alignCast(case.tiles.ptr + number * case.tile_bytes);
                 const lane = half * dots.tile_rows / 2;
-                non_finite_count += function(source, run.begin, run.count, lane, tile);
+                non_finite_count += if (functions.pack) |function|
+                    function(source, run.begin, run.count, lane, tile)
+                else
+                    functions.pack_columns.?(source, &.{
+                        .begin = run.begin,
+                        .count = run.count,
+                        .lane = lane,
+                        .positions = if (case.positions) |positions| positions.ptr else null,
+                    }, tile);
             }
         }
         return non_finite_count;
     }
 
     pub fn prepare(case: *Case, function: table.PrepareFn) !void {
+        const ordered = try case.memory.allocator().alloc(f32, case.columns);
         for (0..case.batch) |column| {
-            const x = case.x[column * case.columns ..][0..case.columns];
+            var x = case.x[column * case.columns ..][0..case.columns];
+            if (case.positions) |positions| {
+                for (positions, x) |position, value| ordered[position] = value;
+                x = ordered;
+            }
             try testing.expect(function(&case.activations, column, x.ptr, case.columns));
         }
     }

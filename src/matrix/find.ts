@@ -13,8 +13,8 @@ import type { Inventory, Weight } from "../schemes/scheme.ts"
 const NAME_COUNT_MAX = 3
 
 /**
- * The weight called `name`: its dense name, or the name of the tensor that holds its codes or values. Its stored rows
- * are outputs and its columns inputs, as in every linear layer. Throws UsageError for a name that the checkpoint does
+ * The weight called `name`: its dense name, or the name of the tensor that holds its codes or values. Its rows are
+ * outputs and its columns inputs, as in every linear layer. Throws UsageError for a name that the checkpoint does
  * not have, UnsupportedError for a tensor that is no matrix of numbers or whose rows are stored in another order.
  */
 export function findWeight(checkpoint: Checkpoint, name: string): Weight {

@@ -45,18 +45,21 @@ export async function loadMatrix(checkpoint: Checkpoint, name: string, options: 
   checkOptions(weight, options)
   if (!hasRows(weight)) refuse("no_products", weight)
   if (options.signal?.aborted) throw cancelled(options.signal)
-  const plan = encodeLoad(weight)
+  // What a packing alone stores [in, out] is multiplied as the [out, in] of the layer.
+  const transposed = weight.orientation === "always-transposed"
+  const plan = encodeLoad(weight, transposed)
   const started = NativeMatrix.start(plan.bytes, {
     threads: options.threads ?? 0,
     numa: options.numa !== "off",
     arithmetic: options.arithmetic ?? "auto",
-    pairing: pairingOf(weight.rows, options.activation),
+    pairing: pairingOf(transposed ? weight.columns : weight.rows, options.activation),
     tileCodec: tileCodec(options),
     memoryMax: options.maxMemory ?? Number.MAX_SAFE_INTEGER,
   })
   const native = typeof started === "string" ? refuse(started, weight) : started
   try {
     const report = await native.finish({ signal: options.signal, onProgress: options.onProgress })
+    if (report.status === "no_products") refuse(report.status, weight)
     throwFailure(report, weight, plan, options)
     // A signal that came too late for the job counts all the same.
     if (options.signal?.aborted) throw cancelled(options.signal)

@@ -68,15 +68,15 @@ export interface EncodedLoad {
   readonly files: readonly ReportFile[]
 }
 
-/** Encodes the reading of a weight, its stored rows as they are. */
-export function encodeLoad(weight: Weight): EncodedLoad {
+/** Encodes the reading of a weight for products; `transposed`: its stored columns are the rows of W in W · x. */
+export function encodeLoad(weight: Weight, transposed: boolean): EncodedLoad {
   const sources = [...new Set(weight.sources.map((source) => source.tensor.file))]
   const sourceIndex = new Map(sources.map((file, i) => [file, i]))
   const text = new Text()
   const files = sources.map((file) => sourceEntry(file, text))
   const size = (weight.batch * weight.rows * weight.columns * DTYPE_BITS.F32) / 8
   const step = {
-    ...weightWork(weight, false, "F32", size, sourceIndex),
+    ...weightWork(weight, transposed, "F32", size, sourceIndex),
     target_file: NONE,
     target_offset: 0,
     target_size: size,

@@ -14,8 +14,10 @@ const FORMATS = join(import.meta.dir, "..", "fixtures", "formats")
 
 /** Codecs of the fixtures that have products. */
 const WITH_PRODUCTS = [
+  "awq",
   "fp4_bnb",
   "fp8_e4m3",
+  "gptq",
   "int8",
   "mlx_affine",
   "mxfp4",
