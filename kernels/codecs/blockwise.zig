@@ -34,8 +34,9 @@ const Tile = table.Tile;
 /// Blocks whose absmax are made together.
 const chunk_blocks = 64;
 
-/// The codec of codes that mean `elements`.
-pub fn Codec(comptime elements: [16]f32) type {
+/// The codec of codes that mean `elements`, which int8 arithmetic rounds to as many steps of 1, 127 at
+/// the most.
+pub fn Codec(comptime elements: [16]f32, comptime steps: comptime_int) type {
     return struct {
         pub fn check(geometry: Geometry) bool {
             const block = geometry.parameters[0];
@@ -82,7 +83,7 @@ pub fn Codec(comptime elements: [16]f32) type {
         fn dotOf(block_columns: u16) dots.Form {
             return .{ .coded = .{
                 .codes = .{ .four_floats = .{ .integers = integers, .floats = scaled_elements } },
-                .unit = 1.0 / 127.0,
+                .unit = 1.0 / @as(comptime_float, steps),
                 .block_columns = block_columns,
                 .scale = .f32,
                 .order = dots.high_first_order,
@@ -90,8 +91,7 @@ pub fn Codec(comptime elements: [16]f32) type {
         }
 
         const scaled_elements: [16]f32 = @as(@Vector(16, f32), elements) *
-            @as(@Vector(16, f32), @splat(127));
-        /// int8 arithmetic has 127 steps of the largest element.
+            @as(@Vector(16, f32), @splat(steps));
         const integers: [16]i8 = blk: {
             var nearest: [16]i8 = undefined;
             for (&nearest, scaled_elements) |*integer, element|
