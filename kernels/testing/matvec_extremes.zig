@@ -60,8 +60,10 @@ pub fn testExtremeScales(level: *const table.Table) !void {
                     try testing.expectEqual(finite, found);
                 }
             }
-            if (scale < 253 and is_float)
-                _ = try products.expectProduct(codec, codec.dot_forms[0], &case, &source, y, 0, counted);
+            if (scale < 253 and is_float) {
+                const form = codec.dot_forms[0];
+                _ = try products.expectProduct(codec, form, &case, &source, y, 0, counted);
+            }
         }
         try testing.expectEqual(expected, counted);
     }
