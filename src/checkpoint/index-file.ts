@@ -28,12 +28,17 @@ export function parseIndex(bytes: Uint8Array, path: string): CheckpointIndex {
     if (keys.has(key)) reader.duplicate(key)
     keys.add(key)
     if (key === "weight_map") {
+      let last: string | undefined
       reader.object((tensor) => {
-        if (weightMap.has(tensor)) reader.duplicate(tensor)
         const shard = reader.string("the name of a shard")
-        if (!shards.has(shard)) checkShardName(path, tensor, shard)
-        shards.add(shard)
-        weightMap.set(tensor, shard)
+        // Neighbours mostly lie in one shard; its name is then one string, not a slice of the text for each.
+        if (shard !== last) {
+          if (!shards.has(shard)) checkShardName(path, tensor, shard)
+          shards.add(shard)
+          last = shard
+        }
+        const count = weightMap.size
+        if (weightMap.set(tensor, last).size === count) reader.duplicate(tensor)
       }, "an object as weight_map")
     } else if (key === "metadata") {
       const value = reader.value()
@@ -80,14 +85,8 @@ export function collectTensors(
   const tensors = new Map<string, StoredTensor>()
   for (const { file, tensors: list } of shards) {
     for (const tensor of list) {
-      const other = tensors.get(tensor.name)
-      if (other !== undefined) {
-        throw tensorFault(file.path, tensor.name, "is in two files", {
-          expected: "one",
-          found: `${quote(other.file.name)} and ${quote(file.name)}`,
-          ...(index === undefined ? { hint: "name the file that is meant, if each is a model of its own" } : {}),
-        })
-      }
+      const count = tensors.size
+      if (tensors.set(tensor.name, tensor).size === count) throw inTwoFiles(shards, tensor, index)
       const listed = index?.weightMap.get(tensor.name)
       if (index !== undefined && listed !== file.name) {
         const found = listed === undefined ? "nothing" : quote(listed)
@@ -96,15 +95,29 @@ export function collectTensors(
           found,
         })
       }
-      tensors.set(tensor.name, tensor)
     }
   }
-  for (const [name, shard] of index?.weightMap ?? []) {
+  // Every tensor is listed: with as many of them nothing else is.
+  if (index === undefined || tensors.size === index.weightMap.size) return tensors
+  for (const [name, shard] of index.weightMap) {
     if (tensors.has(name)) continue
-    throw tensorFault(index?.path ?? "", name, "is not in the shard that the index names", {
+    throw tensorFault(index.path, name, "is not in the shard that the index names", {
       expected: `a tensor of ${quote(shard)}`,
       found: "nothing",
     })
   }
   return tensors
+}
+
+function inTwoFiles(
+  shards: readonly ContainerFile[],
+  { name, file }: StoredTensor,
+  index: CheckpointIndex | undefined,
+): Error {
+  const other = shards.find(({ tensors }) => tensors.some((tensor) => tensor.name === name))!.file
+  return tensorFault(file.path, name, "is in two files", {
+    expected: "one",
+    found: `${quote(other.name)} and ${quote(file.name)}`,
+    ...(index === undefined ? { hint: "name the file that is meant, if each is a model of its own" } : {}),
+  })
 }

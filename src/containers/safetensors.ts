@@ -94,8 +94,8 @@ export function parseHeader(header: Uint8Array, file: SourceFile): ContainerFile
   const tensors: StoredTensor[] = []
   let metadata: ReadonlyMap<string, string> = new Map()
   reader.object((key) => {
-    if (names.has(key)) reader.duplicate(key)
-    names.add(key)
+    const count = names.size
+    if (names.add(key).size === count) reader.duplicate(key)
     if (key === METADATA_KEY) metadata = readMetadata(reader)
     else tensors.push(readEntry(reader, key, file, dataStart))
   }, "a header that starts with {")

@@ -78,7 +78,7 @@ const scalars = {
     read: (view, offset) => view.getInt32(offset, true),
   },
   u64: {
-    write: (view, offset, value) => view.setBigUint64(offset, unsigned64(value), true),
+    write: writeUnsigned64,
     read: (view, offset) => view.getBigUint64(offset, true),
   },
   f32: {
@@ -98,22 +98,22 @@ function integer(type: ScalarType, low: number, high: number, value: unknown): n
   return value
 }
 
-function unsigned64(value: unknown): bigint {
-  if (typeof value !== "bigint" && !Number.isSafeInteger(value)) throw new RangeError(`${value} is not a safe integer`)
-  const wide = BigInt(value as number | bigint)
-  if (wide < 0n || wide > U64_MAX) throw new RangeError(`${value} is not a u64`)
-  return wide
+function writeUnsigned64(view: DataView, offset: number, value: unknown): void {
+  if (typeof value === "number") {
+    if (!Number.isSafeInteger(value)) throw new RangeError(`${value} is not a safe integer`)
+    if (value < 0) throw new RangeError(`${value} is not a u64`)
+    // In halves: a plan has millions of them, and a bigint is an allocation.
+    view.setUint32(offset, value % 2 ** 32, true)
+    view.setUint32(offset + 4, Math.floor(value / 2 ** 32), true)
+    return
+  }
+  if (typeof value !== "bigint" || value < 0n || value > U64_MAX) throw new RangeError(`${value} is not a u64`)
+  view.setBigUint64(offset, value, true)
 }
 
 function float(value: unknown): number {
   if (typeof value !== "number") throw new RangeError(`${value} is not a number`)
   return value
-}
-
-function writeValue(view: DataView, offset: number, type: string, value: unknown): void {
-  const scalar: Scalar | undefined = (scalars as Record<string, Scalar>)[type]
-  if (scalar !== undefined) scalar.write(view, offset, value)
-  else writeFields(view, offset, nestedDescriptor(type), value as Record<string, unknown>)
 }
 
 function readValue(view: DataView, offset: number, type: string): unknown {
@@ -127,26 +127,53 @@ function nestedDescriptor(type: string): StructDescriptor {
   return descriptor
 }
 
+/** One field of a struct, ready to be written: plans have hundreds of thousands of structs. */
+interface FieldWriter {
+  readonly name: string
+  readonly offset: number
+  /** Of an array; undefined: a single value. */
+  readonly count: number | undefined
+  readonly stride: number
+  readonly write: (view: DataView, offset: number, value: unknown) => void
+}
+
+const fieldWriters = new WeakMap<StructDescriptor, readonly FieldWriter[]>()
+
+function writersOf(descriptor: StructDescriptor): readonly FieldWriter[] {
+  const known = fieldWriters.get(descriptor)
+  if (known !== undefined) return known
+  const fields = Object.entries(descriptor.fields).filter(([name]) => name !== "reserved")
+  const writers = fields.map(([name, field]): FieldWriter => {
+    const place = "count" in field ? { count: field.count, stride: field.stride } : { count: undefined, stride: 0 }
+    return { name, offset: field.offset, ...place, write: valueWriter(field.type) }
+  })
+  fieldWriters.set(descriptor, writers)
+  return writers
+}
+
+function valueWriter(type: string): FieldWriter["write"] {
+  const scalar: Scalar | undefined = (scalars as Record<string, Scalar>)[type]
+  if (scalar !== undefined) return scalar.write
+  const writers = writersOf(nestedDescriptor(type))
+  return (view, offset, value) => writeFields(view, offset, writers, value as Record<string, unknown>)
+}
+
 function writeFields(
   view: DataView,
-  offset: number,
-  descriptor: StructDescriptor,
+  start: number,
+  writers: readonly FieldWriter[],
   values: Record<string, unknown>,
 ): void {
-  for (const [name, field] of Object.entries(descriptor.fields)) {
-    if (name === "reserved") continue
+  for (const { name, offset, count, stride, write } of writers) {
     const value = values[name]
     if (value === undefined) throw new TypeError(`field ${name} is not given`)
-    if (!("count" in field)) {
-      writeValue(view, offset + field.offset, field.type, value)
+    if (count === undefined) {
+      write(view, start + offset, value)
       continue
     }
     const items = value as ArrayLike<unknown>
-    if (items.length > field.count)
-      throw new RangeError(`field ${name} holds ${field.count} values, not ${items.length}`)
-    for (let i = 0; i < items.length; i++) {
-      writeValue(view, offset + field.offset + i * field.stride, field.type, items[i])
-    }
+    if (items.length > count) throw new RangeError(`field ${name} holds ${count} values, not ${items.length}`)
+    for (let i = 0; i < items.length; i++) write(view, start + offset + i * stride, items[i])
   }
 }
 
@@ -157,7 +184,7 @@ export function writeStruct<D extends StructDescriptor>(
   descriptor: D,
   values: StructInput<D>,
 ): void {
-  writeFields(view, offset, descriptor, values as Record<string, unknown>)
+  writeFields(view, offset, writersOf(descriptor), values as Record<string, unknown>)
 }
 
 /** A struct in memory of its own, ready to be lent to one call. */

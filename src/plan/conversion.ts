@@ -154,18 +154,17 @@ function keptSideTensors(inventory: Inventory, selection: Selection): StoredTens
 }
 
 function checkNames(drafts: readonly TensorDraft[]): void {
-  const seen = new Map<string, TensorDraft>()
+  const seen = new Set<string>()
   for (const draft of drafts) {
-    const other = seen.get(draft.name)
-    if (other !== undefined) {
-      const pair = [other, draft].map(describeOrigin).join(" and ")
-      throw tensorFault(
-        storedOf(draft)[0]!.file.path,
-        draft.name,
-        `two tensors of the output would have this name: ${pair}`,
-      )
-    }
-    seen.set(draft.name, draft)
+    const count = seen.size
+    if (seen.add(draft.name).size > count) continue
+    const other = drafts.find(({ name }) => name === draft.name)!
+    const pair = [other, draft].map(describeOrigin).join(" and ")
+    throw tensorFault(
+      storedOf(draft)[0]!.file.path,
+      draft.name,
+      `two tensors of the output would have this name: ${pair}`,
+    )
   }
 }
 

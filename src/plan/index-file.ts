@@ -2,7 +2,7 @@
 import type { CheckpointIndex } from "../checkpoint/checkpoint.ts"
 import { elementCount } from "../containers/dtype.ts"
 import { JsonNumber, type JsonValue, stringifyJson } from "../containers/json.ts"
-import { compareUtf8 } from "./order.ts"
+import { sortUtf8 } from "./order.ts"
 import type { OutputShard, Plan } from "./plan.ts"
 
 const SUFFIX = ".safetensors.index.json"
@@ -29,11 +29,8 @@ export function buildIndex(input: CheckpointIndex | undefined, shards: readonly 
       number(tensors.reduce((count, { tensor }) => count + elementCount(tensor.shape)!, 0)),
     )
   }
-  const weightMap = new Map<string, JsonValue>(
-    tensors
-      .toSorted((a, b) => compareUtf8(a.tensor.name, b.tensor.name))
-      .map(({ shard, tensor }) => [tensor.name, shard]),
-  )
+  const places = new Map(tensors.map(({ shard, tensor }) => [tensor.name, shard]))
+  const weightMap = new Map<string, JsonValue>(sortUtf8([...places.keys()]).map((name) => [name, places.get(name)!]))
   const text = stringifyJson(
     new Map<string, JsonValue>([
       ["metadata", metadata],

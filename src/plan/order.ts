@@ -47,12 +47,21 @@ export function compareInFile(a: Named, b: Named): number {
 
 /** Names as UTF-8 bytes compare, which is by code point. */
 export function compareUtf8(a: string, b: string): number {
+  if (a === b) return 0
   const length = Math.min(a.length, b.length)
   for (let i = 0; i < length; i += 1) {
     const [unitA, unitB] = [a.charCodeAt(i), b.charCodeAt(i)]
     if (unitA !== unitB) return codePointRank(unitA) - codePointRank(unitB)
   }
   return a.length - b.length
+}
+
+/**
+ * Names in that order; the array is the caller's. Where no name has a surrogate or what lies beyond them, the engine's own
+ * order of UTF-16 units is the same, and many times faster.
+ */
+export function sortUtf8(names: string[]): string[] {
+  return names.some((name) => /[\ud800-\uffff]/.test(name)) ? names.sort(compareUtf8) : names.sort()
 }
 
 /** In UTF-16 the surrogates, which stand for the largest code points, come before U+E000. */

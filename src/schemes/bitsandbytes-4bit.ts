@@ -10,6 +10,7 @@
  *
  * Source: bitsandbytes 0.50.2, functional.py (QuantState.as_dict, dequantize_4bit).
  */
+import type { Checkpoint } from "../checkpoint/checkpoint.ts"
 import type { StoredTensor } from "../containers/container.ts"
 import { elementCount } from "../containers/dtype.ts"
 import {
@@ -63,7 +64,21 @@ function scheme(type: QuantType, title: string): Scheme {
   }
 }
 
+/** Whether a checkpoint has tensors of this format at all: asked once, not for each of its tensors. */
+const present = new WeakMap<Checkpoint, boolean>()
+
+function isPresent(checkpoint: Checkpoint): boolean {
+  const known = present.get(checkpoint)
+  if (known !== undefined) return known
+  const found = [...checkpoint.tensors.keys()].some(
+    (name) => name.includes(".quant_state.") || name.endsWith(".absmax"),
+  )
+  present.set(checkpoint, found)
+  return found
+}
+
 function match(type: QuantType, name: string, codes: StoredTensor, context: MatchContext): Weight | undefined {
+  if (!isPresent(context.checkpoint)) return undefined
   const stateTensor = context.tensor(`${codes.name}.quant_state.bitsandbytes__${type}`)
   if (stateTensor === undefined) {
     const other = type === "nf4" ? "fp4" : "nf4"

@@ -4,6 +4,7 @@
  */
 import type { Checkpoint } from "../checkpoint/checkpoint.ts"
 import type { StoredTensor } from "../containers/container.ts"
+import { isDenseDtype } from "../containers/dtype.ts"
 import { escapeText, quote, tensorFault, tensorLine } from "../containers/quote.ts"
 import { UnsupportedError } from "../errors.ts"
 import { awq } from "./awq.ts"
@@ -126,27 +127,36 @@ function arrange(stored: Inventory, checkpoint: Checkpoint, layout: InventoryOpt
   return isGptOssOriginal(stored) ? arrangeGptOss(stored, checkpoint) : stored
 }
 
+/**
+ * The weights, in the order of the tensors that hold their codes. Tensors of integers are asked first: most are codes, and
+ * the scales that they claim need not be taken to every scheme.
+ */
 function findWeights(asked: readonly Scheme[], context: MatchContext): Weight[] {
-  const weights: Weight[] = []
+  const tensors = [...context.checkpoint.tensors.values()]
+  const found: (Weight | undefined)[] = tensors.map(() => undefined)
   const claims = new Map<StoredTensor, string>()
-  for (const tensor of context.checkpoint.tensors.values()) {
-    if (claims.has(tensor)) continue
-    const weight = firstMatch(asked, tensor, context)
-    if (weight === undefined) continue
-    for (const source of weight.sources) {
-      const other = claims.get(source.tensor)
-      if (other !== undefined) {
-        const found = `${quote(other)} and ${quote(weight.name)}`
-        throw tensorFault(source.tensor.file.path, source.tensor.name, "belongs to two weights", {
-          expected: "one",
-          found,
-        })
-      }
-      claims.set(source.tensor, weight.name)
+  for (const floats of [false, true]) {
+    for (const [i, tensor] of tensors.entries()) {
+      if (isDenseDtype(tensor.dtype) !== floats || claims.has(tensor)) continue
+      const weight = firstMatch(asked, tensor, context)
+      if (weight === undefined) continue
+      claim(weight, claims)
+      found[i] = weight
     }
-    weights.push(weight)
   }
-  return weights
+  return found.filter((weight) => weight !== undefined)
+}
+
+/** Throws MalformedError where a tensor is a part of two weights. */
+function claim(weight: Weight, claims: Map<StoredTensor, string>): void {
+  for (const { tensor } of weight.sources) {
+    const other = claims.get(tensor)
+    if (other !== undefined) {
+      const found = `${quote(other)} and ${quote(weight.name)}`
+      throw tensorFault(tensor.file.path, tensor.name, "belongs to two weights", { expected: "one", found })
+    }
+    claims.set(tensor, weight.name)
+  }
 }
 
 function firstMatch(asked: readonly Scheme[], tensor: StoredTensor, context: MatchContext): Weight | undefined {
@@ -211,7 +221,8 @@ function refuseUnknownMethod(checkpoint: Checkpoint, plain: readonly StoredTenso
 
 function findDisagreements(checkpoint: Checkpoint, declared: readonly Scheme[], weights: readonly Weight[]): string[] {
   const sentences: string[] = []
-  const found = schemes.filter((scheme) => weights.some((weight) => weight.scheme === scheme.name))
+  const used = new Set(weights.map((weight) => weight.scheme))
+  const found = schemes.filter((scheme) => used.has(scheme.name))
   const titles = found.map((scheme) => scheme.row.title).join(", ")
   const quantization = checkpoint.declared
   if (quantization === undefined) {

@@ -80,6 +80,7 @@ export async function fuzzJobs(count: number, next: Random): Promise<JobCounts> 
   }
 
   for (let i = 0; i < count; i += 1) {
+    if (i === Math.floor(count / 2)) middle = memory()
     counts.operations += 1
     const operation = next() % 8
     if (alive.length === 0 || (operation < 2 && alive.length < ALIVE_MAX)) {
@@ -97,7 +98,6 @@ export async function fuzzJobs(count: number, next: Random): Promise<JobCounts> 
       chosen.job.dispose()
       rmSync(chosen.target, { force: true })
     }
-    if (i === Math.floor(count / 2)) middle = memory()
   }
   for (const running of alive) {
     await finish(running)
