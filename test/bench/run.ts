@@ -3,6 +3,7 @@
  *
  *     npm run bench [-- convert] [--repeat N] [--naming original|hf] [-- options of convert]
  *     npm run bench -- matvec [--repeat N] [--shape [E×]ROWSxCOLUMNS] [--threads N]
+ *     npm run bench -- startup [--repeat N]
  *
  * convert needs 8 GB, in memory where there is plenty, else in the temporary folder; matvec 2 GB, and for the peers what
  * `bun test/reference/setup.ts full` installs.
@@ -13,11 +14,16 @@ import { parseArgs } from "node:util"
 import { benchConvert, CONVERT_BENCH, describeConvert } from "./convert.ts"
 import { describeMachine } from "./machine.ts"
 import { benchMatvec, describeMatvec, describeScaling, MATVEC_BENCH, type MatvecShape } from "./matvec.ts"
+import { benchStartup, describeStartup } from "./startup.ts"
+
+/** Starts of each command. */
+const STARTUP_ROUNDS = 30
 
 const RESULTS = join(import.meta.dir, "results")
 
 const USAGE = `usage: run.ts convert [--repeat N] [--naming original|hf] [-- options of convert]
-       run.ts matvec [--repeat N] [--shape [EXPERTSx]ROWSxCOLUMNS] [--threads N]`
+       run.ts matvec [--repeat N] [--shape [EXPERTSx]ROWSxCOLUMNS] [--threads N]
+       run.ts startup [--repeat N]`
 
 function parse() {
   const { values, positionals } = parseArgs({
@@ -66,6 +72,11 @@ async function runMatvec({ shape, threads, repeat }: Arguments): Promise<Ran> {
   return { results, lines, whole: shape === undefined && threads === undefined }
 }
 
+async function runStartup({ repeat }: Arguments): Promise<Ran> {
+  const results = await benchStartup(count(repeat, STARTUP_ROUNDS))
+  return { results, lines: describeStartup(results), whole: repeat === undefined }
+}
+
 function parseShape(text: string): MatvecShape {
   const numbers = text.split(/[x×]/).map((word) => count(word, 0))
   const [columns, rows, experts = 1] = numbers.toReversed()
@@ -81,7 +92,7 @@ function count(text: string | undefined, initial: number): number {
 
 async function main(): Promise<void> {
   const given = parse()
-  const bench = { convert: runConvert, matvec: runMatvec }[given.name]
+  const bench = { convert: runConvert, matvec: runMatvec, startup: runStartup }[given.name]
   if (bench === undefined) throw new Error(USAGE)
   const machine = describeMachine()
   console.log(`${machine.cpu}, ${machine.cores} cores, level ${machine.level}, commit ${machine.commit}`)
