@@ -63,8 +63,10 @@ export function decodeCases({ codec, all, levels, threads }: DecodeChoice): Deco
   ]
 }
 
-/** A first pass is so much smaller; where all of a pass would take too long, it stays so. */
-const SMALL_PART = 16
+/** A pass may be of all memory of a stream, or of these parts of it where that would take too long. */
+const PARTS = [1, 4, 16] as const
+/** Seconds that a row may take at least, whatever its budget. */
+const ROW_SECONDS = 0.1
 
 /** Measures one row on the memory of its threads. The level in use is `limitLevel` afterwards. */
 export async function measureDecode(
@@ -81,9 +83,11 @@ export async function measureDecode(
       selectLevel(limitLevel)
     }
   }
-  const small = Math.ceil(stream.size / SMALL_PART)
-  const isSlow = decode(small).seconds * SMALL_PART * TURNS_MIN > budget.seconds
-  const size = isSlow ? small : stream.size
+  const sizeOf = (part: number) => Math.ceil(stream.size / part)
+  const last = PARTS[PARTS.length - 1]!
+  const whole = decode(sizeOf(last)).seconds * last
+  const seconds = Math.max(budget.seconds, ROW_SECONDS)
+  const size = sizeOf(PARTS.find((part) => (TURNS_MIN * whole) / part <= seconds) ?? last)
   // Makes up the matrices, and is not counted.
   const { elements } = decode(size)
   const [copy, write, passes] = await takeTurns(

@@ -59,5 +59,18 @@ function labelsJson(row: BenchRow): object {
         threads: row.threads,
         values_per_second: row.valuesPerSecond,
       }
+    case "matvec":
+      return {
+        codec: row.codec,
+        rows: row.rows,
+        columns: row.columns,
+        arithmetic: row.arithmetic,
+        level: row.level,
+        threads: row.threads,
+        workers: row.workers,
+        flop_per_second: row.operationsPerSecond,
+      }
+    case "convert":
+      return { source: row.source, place: row.place, io: row.io, threads: row.threads }
   }
 }

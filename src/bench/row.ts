@@ -3,11 +3,11 @@
  * told against. Bytes, seconds, bytes per second.
  */
 import { CancelledError } from "../errors.ts"
-import type { DtypeName, StreamName } from "../native/abi.gen.ts"
+import type { CodecName, DtypeName, StreamName } from "../native/abi.gen.ts"
 import type { ValueCodec } from "../native/stream.ts"
 import { medianOf, type Spread, spreadOf } from "./spread.ts"
 
-export const BENCH_KINDS = ["stream", "decode"] as const
+export const BENCH_KINDS = ["stream", "decode", "matvec", "convert"] as const
 export type BenchKind = (typeof BENCH_KINDS)[number]
 
 /** One run of what is measured. */
@@ -32,6 +32,8 @@ const LIMITS = {
   copy: ({ bytesRead, bytesWritten }: Pass) => bytesRead + bytesWritten,
   /** Such stores alone. */
   write: ({ bytesWritten }: Pass) => bytesWritten,
+  /** A copy of the output by one thread, through the page cache, flushed. */
+  cp: ({ bytesWritten }: Pass) => bytesWritten,
   /** Every byte looked at. */
   read: ({ bytesRead }: Pass) => bytesRead,
 } as const
@@ -65,7 +67,31 @@ export interface DecodeRow extends Measured {
   readonly valuesPerSecond: number
 }
 
-export type BenchRow = StreamRow | DecodeRow
+export interface MatvecRow extends Measured {
+  readonly kind: "matvec"
+  readonly codec: CodecName
+  readonly rows: number
+  readonly columns: number
+  readonly arithmetic: "float" | "int8"
+  readonly level: string
+  readonly threads: number
+  /** Threads that have rows: a small weight has none for all of them. */
+  readonly workers: number
+  /** A multiplication and an addition count two. */
+  readonly operationsPerSecond: number
+}
+
+export interface ConvertRow extends Measured {
+  readonly kind: "convert"
+  readonly source: string
+  /** Where the output goes. */
+  readonly place: "memory" | "disk"
+  /** How files were read and written. */
+  readonly io: string
+  readonly threads: number
+}
+
+export type BenchRow = StreamRow | DecodeRow | MatvecRow | ConvertRow
 
 /** How long a row is measured, and by whom that can be ended. */
 export interface Budget {
