@@ -42,6 +42,7 @@ const std = @import("std");
 const assert = std.debug.assert;
 const abi = @import("abi.zig");
 const blake3 = @import("core/blake3.zig");
+const checksum = @import("core/checksum.zig");
 const float = @import("core/float.zig");
 const table = @import("table.zig");
 const geometry_file = @import("codecs/geometry.zig");
@@ -321,4 +322,5 @@ pub const scalar_table: table.Table = .{
     .matvec = matvecs(scalar_product.functionsOf),
     .stream = streams,
     .hashing = .{ .chunks = &blake3.chunks, .parents = &blake3.parents },
+    .checksum = &checksum.blocks,
 };

@@ -2,6 +2,7 @@
 //! exported hidden.
 const std = @import("std");
 const blake3 = @import("core/blake3.zig");
+const checksum = @import("core/checksum.zig");
 const codecs = @import("codecs.zig");
 const product = @import("matvec/product.zig");
 const table = @import("table.zig");
@@ -18,6 +19,7 @@ const level_table: table.Table = .{
     .matvec = codecs.matvecs(product.functionsOf),
     .stream = codecs.streams,
     .hashing = .{ .chunks = &blake3.chunks, .parents = &blake3.parents },
+    .checksum = &checksum.blocks,
 };
 
 fn decode(comptime codec: type, comptime target: codecs.Target, tile: *const table.Tile) u64 {
@@ -70,6 +72,7 @@ test "products of this level equal the scalar code's and come close to f64's" {
 test {
     _ = @import("codecs/bit_stream.zig");
     _ = @import("core/blake3.zig");
+    _ = @import("core/checksum.zig");
     _ = @import("core/integer.zig");
     _ = @import("core/math.zig");
     _ = @import("core/minifloat.zig");

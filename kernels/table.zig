@@ -214,6 +214,9 @@ pub const Hashing = extern struct {
     ) callconv(.c) void,
 };
 
+/// What blocks of a file add to its checksum: core/checksum.zig.
+pub const ChecksumFn = *const fn (bytes: [*]const u8, count: u64, first: u64) callconv(.c) u64;
+
 pub const Table = extern struct {
     /// [codec][target dtype]; the row of `copy` is never called.
     decode: [codec_count][target_count]DecodeFn,
@@ -224,4 +227,5 @@ pub const Table = extern struct {
     /// [abi.Stream]
     stream: [@typeInfo(abi.Stream).@"enum".fields.len]StreamFn,
     hashing: Hashing,
+    checksum: ChecksumFn,
 };

@@ -12,9 +12,12 @@ const system = @import("../machine/system.zig");
 const guard = @import("guard.zig");
 const E = system.E;
 
-/// Pages that are taken, filled and let go with one call: cleared lines are still in the cache
-/// when they are filled, and few pages count as the process's own.
-pub const window_bytes = 128 << 10;
+/// Pages that are taken with one call, and filled: cleared lines are still in the cache then.
+const fill_bytes = 128 << 10;
+
+/// Pages that are let go with one call, for which the other CPUs are interrupted; until then they
+/// count as the process's own.
+pub const window_bytes = 512 << 10;
 
 /// After so many bytes what has reached the device leaves the page cache.
 const drop_bytes = 128 << 20;
@@ -125,21 +128,36 @@ pub const Output = struct {
         var done: usize = 0;
         while (done < bytes.len) {
             const begin: usize = @intCast(offset + done);
-            const border = std.mem.alignForward(usize, begin + 1, window_bytes);
-            const size = @min(border - begin, bytes.len - done);
-            const pages = output.pagesOf(begin, begin + size);
-            if (system.populateWrite(pages) != .SUCCESS) {
+            const size = @min(toBorder(begin, window_bytes), bytes.len - done);
+            const failed = output.fill(fd, bytes[done..][0..size], begin);
+            system.advise(output.pagesOf(begin, begin + size), linux.MADV.DONTNEED);
+            if (failed != .SUCCESS) return failed;
+            done += size;
+        }
+        // Somebody cut the file short meanwhile.
+        return if (output.watch.failed.load(.acquire)) .STALE else .SUCCESS;
+    }
+
+    /// Bytes within one window into the map.
+    fn fill(output: *Output, fd: system.Fd, bytes: []const u8, offset: usize) E {
+        var done: usize = 0;
+        while (done < bytes.len) {
+            const begin = offset + done;
+            const size = @min(toBorder(begin, fill_bytes), bytes.len - done);
+            if (system.populateWrite(output.pagesOf(begin, begin + size)) != .SUCCESS) {
                 // No space, no such call: a write does it, or says why not.
                 output.writer.lock();
                 defer output.writer.unlock();
                 return system.write(fd, bytes[done..], begin);
             }
             @memcpy(output.map[begin..][0..size], bytes[done..][0..size]);
-            system.advise(pages, linux.MADV.DONTNEED);
             done += size;
         }
-        // Somebody cut the file short meanwhile.
-        return if (output.watch.failed.load(.acquire)) .STALE else .SUCCESS;
+        return .SUCCESS;
+    }
+
+    fn toBorder(offset: usize, size: usize) usize {
+        return size - offset % size;
     }
 
     fn pagesOf(output: *Output, begin: usize, end: usize) []u8 {

@@ -2,15 +2,15 @@
 //! a checksum, and whether every byte came exactly once. Both are sums over the pieces, so that no
 //! byte is looked at a second time and no order has to be kept.
 //!
-//! Checksum: Σ m(i) · w(i) mod 2^64 over the file's 64-bit little-endian words w(i), the last one
-//! padded with zeros, where m(i) is an odd number that depends on the position alone. A word that
-//! is split between two pieces is the sum of its parts. Any change within one word changes the
-//! sum; it is meant for torn and lost writes, not for forgery.
+//! Checksum: core/checksum.zig.
 //!
 //! Coverage: every piece adds f(end) - f(begin) for a mixing function f. The sum is f(size) - f(0)
 //! where the pieces tile the file: a gap or an overlap leaves a begin without its end.
 const std = @import("std");
 const abi = @import("../abi.zig");
+const checksum = @import("../core/checksum.zig");
+const dispatch = @import("../dispatch.zig");
+const mix = checksum.mix;
 
 pub const Seal = struct {
     checksum: std.atomic.Value(u64) = .init(0),
@@ -49,57 +49,22 @@ pub const Seal = struct {
     }
 };
 
-/// Words that share one factor of their position; within the group each has a constant of its own,
-/// so that most multiplications are by constants.
-const group = 8;
-const group_bytes = group * 8;
-
-/// Odd numbers without a pattern: digits of π (https://oeis.org/A062964).
-const factors = [group]u64{
-    0x243f6a8885a308d3, 0x13198a2e03707345, 0xa4093822299f31d1, 0x082efa98ec4e6c89,
-    0x452821e638d01377, 0xbe5466cf34e90c6d, 0xc0ac29b7c97c50dd, 0x3f84d5b5b5470917,
-};
-
-/// The finalizer of SplitMix64 (Steele, Lea, Flood 2014): a bijection.
-fn mix(value: u64) u64 {
-    var z = value +% 0x9e3779b97f4a7c15;
-    z = (z ^ (z >> 30)) *% 0xbf58476d1ce4e5b9;
-    z = (z ^ (z >> 27)) *% 0x94d049bb133111eb;
-    return z ^ (z >> 31);
-}
-
-fn groupFactor(index: u64) u64 {
-    return mix(index) | 1;
-}
-
 /// What `bytes` at `offset` add to the checksum.
 pub fn checksumOf(bytes: []const u8, offset: u64) u64 {
+    const block_bytes = checksum.block_bytes;
     var sum: u64 = 0;
     var rest = bytes;
     var at = offset;
-    if (at % group_bytes != 0) {
-        const size: usize = @intCast(@min(rest.len, group_bytes - at % group_bytes));
-        sum +%= partial(rest[0..size], at);
+    if (at % block_bytes != 0) {
+        const size: usize = @intCast(@min(rest.len, block_bytes - at % block_bytes));
+        sum +%= checksum.partial(rest[0..size], at);
         rest = rest[size..];
         at += size;
     }
-    while (rest.len >= group_bytes) {
-        var inner: u64 = 0;
-        inline for (factors, 0..) |factor, i|
-            inner +%= factor *% std.mem.readInt(u64, rest[i * 8 ..][0..8], .little);
-        sum +%= inner *% groupFactor(at / group_bytes);
-        rest = rest[group_bytes..];
-        at += group_bytes;
-    }
-    return sum +% partial(rest, at);
-}
-
-/// Bytes within one group.
-fn partial(bytes: []const u8, offset: u64) u64 {
-    var inner: u64 = 0;
-    for (bytes, offset..) |byte, at|
-        inner +%= factors[at % group_bytes / 8] *% (@as(u64, byte) << @intCast(at % 8 * 8));
-    return inner *% groupFactor(offset / group_bytes);
+    const count = rest.len / block_bytes;
+    if (count > 0) sum +%= dispatch.active().checksum(rest.ptr, count, at / block_bytes);
+    const done = count * block_bytes;
+    return sum +% checksum.partial(rest[done..], at + done);
 }
 
 const testing = std.testing;
@@ -108,7 +73,7 @@ test "pieces in any order give the checksum of the whole, and cover it" {
     var prng = std.Random.DefaultPrng.init(1);
     const random = prng.random();
     for (0..200) |_| {
-        var bytes: [3000]u8 = undefined;
+        var bytes: [9000]u8 = undefined;
         random.bytes(&bytes);
         const size = 1 + random.uintLessThan(usize, bytes.len);
         var cuts: [20]usize = undefined;
@@ -133,7 +98,7 @@ test "pieces in any order give the checksum of the whole, and cover it" {
         try testing.expect(!seal.covers(size + 1));
         try testing.expectEqual(checksumOf(bytes[0..size], 0), seal.checksum.load(.monotonic));
         var naive: u64 = 0;
-        for (bytes[0..size], 0..) |byte, at| naive +%= partial(&.{byte}, at);
+        for (bytes[0..size], 0..) |byte, at| naive +%= checksum.partial(&.{byte}, at);
         try testing.expectEqual(naive, checksumOf(bytes[0..size], 0));
     }
 }
@@ -149,7 +114,7 @@ test "a hole that is as large as an overlap is no cover" {
 }
 
 test "every bit counts, and so does its place" {
-    var bytes: [200]u8 = undefined;
+    var bytes: [2500]u8 = undefined;
     for (&bytes, 0..) |*byte, i| byte.* = @truncate(i * 7);
     const whole = checksumOf(&bytes, 0);
     for (0..bytes.len * 8) |bit| {
@@ -158,7 +123,11 @@ test "every bit counts, and so does its place" {
         try testing.expect(checksumOf(&bytes, 0) != whole);
         bytes[bit / 8] ^= flip;
     }
-    try testing.expect(checksumOf(&bytes, 64) != whole);
-    std.mem.swap(u8, &bytes[3], &bytes[160]);
-    try testing.expect(checksumOf(&bytes, 0) != whole);
+    for ([_]u64{ 8, checksum.block_bytes }) |offset|
+        try testing.expect(checksumOf(&bytes, offset) != whole);
+    for ([_][2]usize{ .{ 3, 7 }, .{ 3, 160 }, .{ 3, 1030 } }) |pair| {
+        std.mem.swap(u8, &bytes[pair[0]], &bytes[pair[1]]);
+        try testing.expect(checksumOf(&bytes, 0) != whole);
+        std.mem.swap(u8, &bytes[pair[0]], &bytes[pair[1]]);
+    }
 }

@@ -120,9 +120,18 @@ export interface WaitOptions {
   readonly onProgress?: ((progress: JobProgress) => void) | undefined
 }
 
-/** Milliseconds between polls: short at first, so that a small job ends at once. */
-const POLL_MS = [1, 1, 2, 2, 5, 10, 20] as const
+/** Milliseconds between polls: short at first and when the end is near, so that nobody waits for one who is ready. */
+const POLL_MS_MIN = 1
 const POLL_MS_MAX = 50
+/** While the device takes what is written. */
+const POLL_MS_FLUSH = 5
+
+/** How long to wait for the next poll, at the pace of the work so far. */
+function pollDelay({ bytesDone, bytesTotal }: JobProgress, elapsed: number): number {
+  if (bytesDone === bytesTotal) return POLL_MS_FLUSH
+  const left = bytesDone === 0 ? elapsed : (elapsed * (bytesTotal - bytesDone)) / bytesDone
+  return Math.min(POLL_MS_MAX, Math.max(POLL_MS_MIN, Math.min(left, elapsed) / 2))
+}
 
 /** A running job. Dispose it in any case: that cancels it, waits for its threads and frees what it holds. */
 export class Job implements Disposable {
@@ -226,11 +235,12 @@ export async function waitUntilEnd(work: Polled, { signal, onProgress }: WaitOpt
   if (signal?.aborted) onAbort()
   signal?.addEventListener("abort", onAbort, { once: true })
   try {
-    for (let polls = 0; ; polls++) {
+    const started = performance.now()
+    for (;;) {
       const progress = work.poll()
       onProgress?.(progress)
       if (!progress.running) return
-      await Bun.sleep(POLL_MS[polls] ?? POLL_MS_MAX)
+      await Bun.sleep(pollDelay(progress, performance.now() - started))
     }
   } finally {
     signal?.removeEventListener("abort", onAbort)
