@@ -1,22 +1,31 @@
-/** The conversion bench runs on a checkpoint of a few kilobytes, so that it still does when it is wanted. */
-import { expect, test } from "bun:test"
-import { benchConvert, describeConvert } from "./convert.ts"
+/** The conversion bench runs on checkpoints of a few megabytes, so that it still does when it is wanted. */
+import { describe, expect, test } from "bun:test"
+import { benchConvert, CONVERT_BENCH, describeConvert } from "./convert.ts"
+import { CONVERT_CASE_NAMES, CONVERT_CASES } from "./convert-cases.ts"
+import { readConvertResults, readmeConvertTable } from "./convert-results.ts"
+import { convertTable } from "./convert-table.ts"
 import { median } from "./process-run.ts"
 
-test("the conversion bench runs and measures both sides", async () => {
-  const small = { experts: 2, hidden: 64, intermediate: 96, heads: 2, kvHeads: 1, headDim: 8, vocabulary: 9, layers: 1 }
-  const options = { namings: ["original", "hf"], repeat: 2, layers: [1, 2], size: small, options: [] } as const
-  const results = await benchConvert(options)
-  expect(results.map((result) => result.naming)).toEqual(["original", "hf"])
-  for (const result of results) {
-    expect(result.bytesOut).toBeGreaterThan(2 * 2 * 3 * 64 * 96)
-    expect(result.convertSeconds.length).toBe(2)
-    expect(result.convertCpuSeconds).toBeGreaterThan(0)
-    expect(result.copySeconds.every((seconds) => seconds > 0)).toBe(true)
-    expect(result.memory.map(({ layers }) => layers)).toEqual([1, 2])
-    expect(result.memory.every(({ peakRss }) => peakRss > 1e6)).toBe(true)
-    expect(describeConvert(result)).toHaveLength(6)
-  }
+describe.each(CONVERT_CASE_NAMES)("%s", (name) => {
+  test("the bench runs and measures both sides, and says who is left out", async () => {
+    const place = "disk"
+    const result = await benchConvert(name, { ...CONVERT_BENCH, place, repeat: 1, peerRepeat: 0, scale: 16 })
+    expect(result).toMatchObject({ case: name, place, peers: [], left: [] })
+    expect(result.bytesOut).toBeGreaterThan(1e5)
+    expect(result.convert.seconds.length).toBe(1)
+    for (const { median, cpuMedian, peakRss } of [result.convert, result.copy, result.device!]) {
+      expect(median).toBeGreaterThan(0)
+      expect(cpuMedian).toBeGreaterThan(0)
+      expect(peakRss).toBeGreaterThan(1e6)
+    }
+    const { layers } = CONVERT_CASES[name]
+    expect(result.memory.map((one) => one.layers)).toEqual([layers, layers * 3])
+    expect(describeConvert(result)).toHaveLength(5)
+  })
+})
+
+test("README has the table of the results that were kept", () => {
+  expect(readmeConvertTable()).toBe(convertTable(readConvertResults()))
 })
 
 test("median", () => {

@@ -6,17 +6,21 @@ export interface ProcessRun {
   readonly cpuSeconds: number
   /** Peak resident set in bytes, mapped file pages included (ru_maxrss). */
   readonly peakRss: number
+  /** What it wrote to stdout. */
+  readonly output: string
 }
 
 /** Runs a command to its end. Throws with its stderr where it fails. */
 export async function runProcess(...command: string[]): Promise<ProcessRun> {
   const start = performance.now()
-  const child = Bun.spawn(command, { stdio: ["ignore", "ignore", "pipe"] })
-  const code = await child.exited
+  // No .pyc files beside scripts.
+  const env = { ...process.env, PYTHONDONTWRITEBYTECODE: "1" }
+  const child = Bun.spawn(command, { stdio: ["ignore", "pipe", "pipe"], env })
+  const [output, errors, code] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited])
   const seconds = (performance.now() - start) / 1000
-  if (code !== 0) throw new Error(`${command[0]} ended with ${code}: ${await new Response(child.stderr).text()}`)
+  if (code !== 0) throw new Error(`${command[0]} ended with ${code}: ${errors}`)
   const usage = child.resourceUsage()!
-  return { seconds, cpuSeconds: Number(usage.cpuTime.total) / 1e6, peakRss: usage.maxRSS }
+  return { seconds, cpuSeconds: Number(usage.cpuTime.total) / 1e6, peakRss: usage.maxRSS, output }
 }
 
 /** The middle value; of an even count, the mean of the middle two. */

@@ -1,18 +1,20 @@
 /**
  * Measures the program beside what bounds it, prints the figures and keeps them in test/bench/results:
  *
- *     npm run bench [-- convert] [--repeat N] [--naming original|hf] [-- options of convert]
+ *     npm run bench [-- convert] [--case NAME]... [--place tmpfs|disk] [--repeat N] [--peers N] [-- options of convert]
  *     npm run bench -- matvec [--repeat N] [--shape [E×]ROWSxCOLUMNS] [--threads N]
  *     npm run bench -- startup [--repeat N]
  *
- * convert needs 8 GB, in memory where there is plenty, else in the temporary folder; matvec 2 GB, and for the peers what
- * `bun test/reference/setup.ts full` installs.
+ * Cases of convert: original, hf, fp8, gptq, gguf; by default all of them, on tmpfs. They need 8 GB there, or on the disk
+ * of the temporary folder; matvec needs 2 GB. Whom both are compared with `bun test/bench/peers/setup.ts` installs.
  */
 import { mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
-import { benchConvert, CONVERT_BENCH, describeConvert } from "./convert.ts"
-import { describeMachine } from "./machine.ts"
+import { benchConvert, CONVERT_BENCH, type ConvertBenchResult, describeConvert } from "./convert.ts"
+import { CONVERT_CASE_NAMES, CONVERT_PLACES } from "./convert-cases.ts"
+import { keepConvertResults } from "./convert-results.ts"
+import { describeMachine, type MachineLabel } from "./machine.ts"
 import { benchMatvec, describeMatvec, describeScaling, MATVEC_BENCH, type MatvecShape } from "./matvec.ts"
 import { benchStartup, describeStartup } from "./startup.ts"
 
@@ -21,7 +23,7 @@ const STARTUP_ROUNDS = 30
 
 const RESULTS = join(import.meta.dir, "results")
 
-const USAGE = `usage: run.ts convert [--repeat N] [--naming original|hf] [-- options of convert]
+const USAGE = `usage: run.ts convert [--case NAME]... [--place tmpfs|disk] [--repeat N] [--peers N] [-- options]
        run.ts matvec [--repeat N] [--shape [EXPERTSx]ROWSxCOLUMNS] [--threads N]
        run.ts startup [--repeat N]`
 
@@ -30,7 +32,9 @@ function parse() {
     allowPositionals: true,
     options: {
       repeat: { type: "string" },
-      naming: { type: "string" },
+      case: { type: "string", multiple: true },
+      place: { type: "string", default: CONVERT_BENCH.place },
+      peers: { type: "string" },
       shape: { type: "string", multiple: true },
       threads: { type: "string", multiple: true },
     },
@@ -41,24 +45,23 @@ function parse() {
 
 type Arguments = ReturnType<typeof parse>
 
-/** A bench's results, their text, and whether it ran as it stands: only then is it worth keeping. */
+/** A bench's text, and how to keep its results: only where it ran as it stands are they worth it. */
 interface Ran {
-  readonly results: readonly unknown[]
   readonly lines: readonly string[]
-  readonly whole: boolean
+  readonly keep: ((machine: MachineLabel) => void) | undefined
 }
 
-async function runConvert({ options, naming, repeat }: Arguments): Promise<Ran> {
-  const namings = CONVERT_BENCH.namings.filter((one) => naming === undefined || one === naming)
-  if (namings.length === 0) throw new Error(USAGE)
-  const results = await benchConvert({
-    ...CONVERT_BENCH,
-    repeat: count(repeat, CONVERT_BENCH.repeat),
-    namings,
-    options,
-  })
-  const whole = options.length === 0 && namings.length === CONVERT_BENCH.namings.length
-  return { results, lines: results.flatMap(describeConvert), whole }
+async function runConvert({ options, case: names, place: wanted, repeat, peers }: Arguments): Promise<Ran> {
+  const place = CONVERT_PLACES.find((one) => one === wanted)
+  const cases = CONVERT_CASE_NAMES.filter((one) => names === undefined || names.includes(one))
+  if (cases.length !== new Set(names ?? cases).size || place === undefined) throw new Error(USAGE)
+  const results: ConvertBenchResult[] = []
+  for (const name of cases) {
+    const counts = { repeat: count(repeat, CONVERT_BENCH.repeat), peerRepeat: count(peers, CONVERT_BENCH.peerRepeat) }
+    results.push(await benchConvert(name, { ...CONVERT_BENCH, ...counts, place, options }))
+  }
+  const keep = options.length === 0 ? (machine: MachineLabel) => keepConvertResults(results, machine) : undefined
+  return { lines: results.flatMap(describeConvert), keep }
 }
 
 async function runMatvec({ shape, threads, repeat }: Arguments): Promise<Ran> {
@@ -69,12 +72,14 @@ async function runMatvec({ shape, threads, repeat }: Arguments): Promise<Ran> {
     rounds: count(repeat, MATVEC_BENCH.rounds),
   })
   const lines = [...results.flatMap(describeMatvec), ...describeScaling(results)]
-  return { results, lines, whole: shape === undefined && threads === undefined }
+  const keep = (machine: MachineLabel) => write("matvec", { bench: "matvec", machine, results })
+  return { lines, keep: shape === undefined && threads === undefined ? keep : undefined }
 }
 
 async function runStartup({ repeat }: Arguments): Promise<Ran> {
   const results = await benchStartup(count(repeat, STARTUP_ROUNDS))
-  return { results, lines: describeStartup(results), whole: repeat === undefined }
+  const keep = (machine: MachineLabel) => write("startup", { bench: "startup", machine, results })
+  return { lines: describeStartup(results), keep: repeat === undefined ? keep : undefined }
 }
 
 function parseShape(text: string): MatvecShape {
@@ -96,12 +101,14 @@ async function main(): Promise<void> {
   if (bench === undefined) throw new Error(USAGE)
   const machine = describeMachine()
   console.log(`${machine.cpu}, ${machine.cores} cores, level ${machine.level}, commit ${machine.commit}`)
-  const { results, lines, whole } = await bench(given)
+  const { lines, keep } = await bench(given)
   console.log(lines.join("\n"))
-  if (!whole) return
+  keep?.(machine)
+}
+
+function write(name: string, value: unknown): void {
   mkdirSync(RESULTS, { recursive: true })
-  const text = JSON.stringify({ bench: given.name, machine, results }, null, 2)
-  writeFileSync(join(RESULTS, `${given.name}.json`), `${text}\n`)
+  writeFileSync(join(RESULTS, `${name}.json`), `${JSON.stringify(value, null, 2)}\n`)
 }
 
 await main()

@@ -46,7 +46,7 @@ export function findPython(level: Level): FoundPython | MissingPython {
 }
 
 /** Those of the modules that this Python cannot find; undefined where it does not run. Imports none of them. */
-function missingModules(path: string, modules: readonly string[]): string[] | undefined {
+export function missingModules(path: string, modules: readonly string[]): string[] | undefined {
   const code = "import importlib.util as u, sys; print(*[m for m in sys.argv[1:] if u.find_spec(m) is None])"
   const executable = Bun.which(path)
   if (executable === null) return undefined
