@@ -1,8 +1,8 @@
 /**
  * Conversions of layers of real size against `cp` of the file that they write: the same bytes have to be written in both,
- * but a conversion also reads and decodes. On a disk both end when the bytes are on it. Runs of the two alternate, and
- * those of other programs come between them, so that a slow moment of the machine meets all; medians are compared. A
- * second checkpoint with more layers shows that memory does not grow with the model.
+ * but a conversion also reads and decodes. On a disk both end when the bytes are on it. Runs of the two alternate, so that
+ * a slow moment of the machine meets both; medians are compared. Other programs take turns after them: what they leave of
+ * the memory, a hypervisor takes back and gives again at the cost of the next one. A second checkpoint with more layers shows that memory does not grow with the model.
  */
 import { rmSync, statSync } from "node:fs"
 import { join } from "node:path"
@@ -151,7 +151,8 @@ export async function benchConvert(name: ConvertCase, bench: ConvertBenchOptions
     runs.copy.push(copy)
     if (bench.place === "disk") runs.device.push(await contest.fillOnce())
     rmSync(contest.copy)
-    if (i > bench.peerRepeat) continue
+  }
+  for (let i = 0; i < bench.peerRepeat; i++) {
     for (const [peer, list] of peerRuns) list.push(await peer.run(contest.source, join(room.path, "peer")))
   }
   const bytesIn = statSync(name === "gguf" ? contest.source : join(contest.source, FILE)).size
