@@ -138,7 +138,7 @@ fn buildArch(
     if (b.graph.host.result.cpu.arch == arch) {
         steps.tests.dependOn(runTests(b, tests));
     } else {
-        const options: std.Build.TestOptions = .{ .name = "test-library", .root_module = guest_module, .use_llvm = true };
+        const options: std.Build.TestOptions = .{ .name = "test-library", .root_module = guest_module, .use_llvm = true, .filters = filters };
         steps.guest_library.dependOn(installGuest(b, b.addTest(options)));
         steps.guest.dependOn(steps.guest_library);
     }

@@ -26,13 +26,17 @@ const every_name = "DQ_CONFORMANCE_EVERY";
 /// The one codec that is compared, for work on it.
 const codec_name = "DQ_CONFORMANCE_CODEC";
 
+/// How many comparisons there are for one that is made.
+pub fn every() !u32 {
+    return try std.fmt.parseInt(u32, std.posix.getenv(every_name) orelse "1", 10);
+}
+
 /// Compares `table` with the scalar table. `name` stands in the message of a failure.
 pub fn testTable(name: []const u8, table: *const Table) !void {
     const seed = std.testing.random_seed;
     errdefer std.debug.print("conformance of {s} fails with seed {d}\n", .{ name, seed });
     var prng: std.Random.DefaultPrng = .init(seed);
-    const every_text = std.posix.getenv(every_name) orelse "1";
-    var thinning: Thinning = .{ .every = try std.fmt.parseInt(u32, every_text, 10) };
+    var thinning: Thinning = .{ .every = try every() };
     const only = std.posix.getenv(codec_name);
     inline for (@typeInfo(codecs.all).@"struct".decls) |codec| {
         const is_asked = only == null or std.mem.eql(u8, only.?, codec.name);

@@ -1,6 +1,6 @@
 /**
- * The arm64 executable and its kernels in qemu's user mode, on a CPU of each level: run with DEQUANTIZER_EMULATION=1. Two minutes
- * where everything is to be compiled, so only there and on demand.
+ * The arm64 executable and the kernels inside it in qemu's user mode, on a CPU of each level, where qemu and arm64's
+ * glibc are installed.
  */
 import { beforeAll, describe, expect, test } from "bun:test"
 import { readdirSync, readFileSync, writeFileSync } from "node:fs"
@@ -18,9 +18,11 @@ import { findArm } from "./tools.ts"
 
 const MINUTE = 60_000
 
-const { DEQUANTIZER_EMULATION = "" } = process.env
-const tools = DEQUANTIZER_EMULATION === "1" ? findArm() : "DEQUANTIZER_EMULATION=1 runs it"
+const tools = findArm()
 const skipped = typeof tools === "string" ? ` (skipped: ${tools})` : ""
+
+/** The test of every object that is linked into the library; the others do not depend on the CPU's level. */
+const KERNEL_TEST = "every level of this machine"
 
 const MODEL = join(root, "test", "fixtures", "tiny-gpt-oss")
 const WEIGHT = "model.layers.0.mlp.experts.gate_up_proj"
@@ -32,7 +34,10 @@ describe.skipIf(skipped !== "")(`arm64 in qemu${skipped}`, () => {
   beforeAll(async () => {
     // Zig compiles what both need once; the rest of one fills the core that the other leaves.
     const prefix = join(root, "zig-out", "linux-arm64")
-    ;[executable, guest] = await Promise.all([buildExecutable("linux-arm64"), buildGuestLibrary("aarch64", prefix)])
+    ;[executable, guest] = await Promise.all([
+      buildExecutable("linux-arm64"),
+      buildGuestLibrary("aarch64", prefix, KERNEL_TEST),
+    ])
   }, 15 * MINUTE)
 
   const arm = async (cpu: string, args: readonly string[]): Promise<Ended> => {
@@ -55,7 +60,7 @@ describe.skipIf(skipped !== "")(`arm64 in qemu${skipped}`, () => {
       for (const [i, [level]] of levels.entries()) {
         const { how, output } = endings[i]!
         expect(`${output}${how}`).toEndWith("exit 0")
-        expect(passedTests(output)).toBeGreaterThan(50)
+        expect(passedTests(output)).toBeGreaterThan(0)
         // A CPU has its own level and those below it.
         const untested = [...output.matchAll(/skipped: object of level (\S+)/g)].map((match) => match[1]!)
         expect(untested).not.toContain(level)

@@ -43,11 +43,12 @@ export async function buildGuest(arch: "x86_64" | "aarch64", folder: string): Pr
 }
 
 /**
- * Installs `test-library` of another architecture alone, the tests of the whole library with the kernels as they are
- * shipped, and returns its folder.
+ * Installs `test-library` of another architecture alone: of the library's tests, with the kernels as they are shipped,
+ * those whose name contains `filter`. Returns its folder.
  */
-export async function buildGuestLibrary(arch: "aarch64", prefix: string): Promise<string> {
-  const command = [await findZig(), "build", "guest-library", `-Darch=${arch}`, "--prefix", prefix]
+export async function buildGuestLibrary(arch: "aarch64", prefix: string, filter: string): Promise<string> {
+  const options = [`-Darch=${arch}`, `-Dtest-filter=${filter}`, "--prefix", prefix]
+  const command = [await findZig(), "build", "guest-library", ...options]
   if ((await run(command)) !== 0) throw new BuildError(`the tests of ${arch} do not compile`)
   return join(prefix, "guest")
 }
