@@ -1,7 +1,21 @@
 /** The bench of products runs on weights of a few kilobytes, so that it still does when it is wanted. */
 import { expect, test } from "bun:test"
 import { findPython } from "../reference/python.ts"
-import { benchMatvec, describeMatvec, describeScaling } from "./matvec.ts"
+import { benchMatvec } from "./matvec.ts"
+import { describeMatvec, describeScaling } from "./matvec-report.ts"
+import { mergeParts } from "./matvec-results.ts"
+import { matvecTable } from "./matvec-table.ts"
+
+const LABEL = {
+  cpu: "CPU",
+  cores: 2,
+  threads: 2,
+  level: "scalar",
+  memoryBytes: 1,
+  commit: "a",
+  version: "0",
+  date: "2026-01-01",
+}
 
 const shapes = [
   { experts: 1, rows: 48, columns: 64 },
@@ -44,3 +58,31 @@ test.skipIf(why !== "")(
   },
   120_000,
 )
+
+const contender = (name: string, medianSeconds: number) => {
+  return { name, bytes: 1e8, medianSeconds, bestSeconds: medianSeconds, gigaflops: 1 }
+}
+
+const resultOf = (rows: number, threads: number, int8Seconds = 0.01) => ({
+  ...{ experts: 1, rows, columns: 2880, threads, level: "scalar", readPlain: 1e10, readInterleaved: 2e10 },
+  ...{ contenders: [contender("int8", int8Seconds), contender("float", 0.0215)], left: "not asked for" },
+})
+
+test("runs in parts become one: of one program on one machine, and in order", () => {
+  const first = mergeParts(undefined, { machine: LABEL, results: [resultOf(9, 1), resultOf(2, 1)] })
+  const second = mergeParts(first, { machine: LABEL, results: [resultOf(9, 2), resultOf(2, 1, 0.5)] })
+  expect(second.results).toEqual([resultOf(2, 1, 0.5), resultOf(9, 1), resultOf(9, 2)])
+  const other = { machine: { ...LABEL, commit: "c" }, results: [resultOf(5, 1)] }
+  expect(mergeParts(second, other)).toEqual(other)
+})
+
+test("README's table comes from the results, once all of them are there", () => {
+  const results = [resultOf(65536, 1), resultOf(65536, 2), resultOf(3072, 1), resultOf(3072, 2)]
+  const table = matvecTable(LABEL, results)
+  expect(table).toContain("65536 × 2880, 1 core | 2 cores | 3072 × 2880 (in cache), 1 core |\n")
+  expect(table).toContain("\n| this program: packed GB/s | 10.0 | 10.0 | 10.0 |\n")
+  expect(table).toContain("\n| memory read in a plain loop, GB/s; share of it | 10.0; 1.00 | 10.0; 1.00 | – |\n")
+  expect(table).toContain("\n| float arithmetic | 2.1 | 2.1 | 2.1 |\n")
+  expect(table).toContain("\n| ggml, plain layout | – | – | – |\n")
+  expect(matvecTable(LABEL, results.slice(1))).toBeUndefined()
+})

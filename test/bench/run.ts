@@ -2,11 +2,13 @@
  * Measures the program beside what bounds it, prints the figures and keeps them in test/bench/results:
  *
  *     npm run bench [-- convert] [--case NAME]... [--place tmpfs|disk] [--repeat N] [--peers N] [-- options of convert]
- *     npm run bench -- matvec [--repeat N] [--shape [E×]ROWSxCOLUMNS] [--threads N]
+ *     npm run bench -- matvec [--repeat N] [--shape [E×]ROWSxCOLUMNS] [--threads N] [--part]
  *     npm run bench -- startup [--repeat N]
  *
  * Cases of convert: original, hf, fp8, gptq, gguf; by default all of them, on tmpfs. They need 8 GB there, or on the disk
  * of the temporary folder; matvec needs 2 GB. Whom both are compared with `bun test/bench/peers/setup.ts` installs.
+ * Of matvec only a run as it stands is kept; with --part, for machines that are idle for a minute at a time, each run's
+ * shapes join those that earlier ones of the same commit have kept.
  */
 import { mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
@@ -15,7 +17,10 @@ import { benchConvert, CONVERT_BENCH, type ConvertBenchResult, describeConvert }
 import { CONVERT_CASE_NAMES, CONVERT_PLACES } from "./convert-cases.ts"
 import { keepConvertResults } from "./convert-results.ts"
 import { describeMachine, type MachineLabel } from "./machine.ts"
-import { benchMatvec, describeMatvec, describeScaling, MATVEC_BENCH, type MatvecShape } from "./matvec.ts"
+import { benchMatvec, MATVEC_BENCH } from "./matvec.ts"
+import type { MatvecShape } from "./matvec-contenders.ts"
+import { describeMatvec, describeScaling } from "./matvec-report.ts"
+import { keepMatvecResults } from "./matvec-results.ts"
 import { benchStartup, describeStartup } from "./startup.ts"
 
 /** Starts of each command. */
@@ -24,7 +29,7 @@ const STARTUP_ROUNDS = 30
 const RESULTS = join(import.meta.dir, "results")
 
 const USAGE = `usage: run.ts convert [--case NAME]... [--place tmpfs|disk] [--repeat N] [--peers N] [-- options]
-       run.ts matvec [--repeat N] [--shape [EXPERTSx]ROWSxCOLUMNS] [--threads N]
+       run.ts matvec [--repeat N] [--shape [EXPERTSx]ROWSxCOLUMNS] [--threads N] [--part]
        run.ts startup [--repeat N]`
 
 function parse() {
@@ -37,6 +42,7 @@ function parse() {
       peers: { type: "string" },
       shape: { type: "string", multiple: true },
       threads: { type: "string", multiple: true },
+      part: { type: "boolean" },
     },
   })
   const [name = "convert", ...options] = positionals
@@ -64,7 +70,7 @@ async function runConvert({ options, case: names, place: wanted, repeat, peers }
   return { lines: results.flatMap(describeConvert), keep }
 }
 
-async function runMatvec({ shape, threads, repeat }: Arguments): Promise<Ran> {
+async function runMatvec({ shape, threads, repeat, part }: Arguments): Promise<Ran> {
   const results = await benchMatvec({
     ...MATVEC_BENCH,
     ...(shape === undefined ? {} : { shapes: shape.map(parseShape) }),
@@ -72,8 +78,9 @@ async function runMatvec({ shape, threads, repeat }: Arguments): Promise<Ran> {
     rounds: count(repeat, MATVEC_BENCH.rounds),
   })
   const lines = [...results.flatMap(describeMatvec), ...describeScaling(results)]
-  const keep = (machine: MachineLabel) => write("matvec", { bench: "matvec", machine, results })
-  return { lines, keep: shape === undefined && threads === undefined ? keep : undefined }
+  const isWhole = shape === undefined && threads === undefined
+  const keep = (machine: MachineLabel) => keepMatvecResults({ machine, results }, part ?? false)
+  return { lines, keep: isWhole || part ? keep : undefined }
 }
 
 async function runStartup({ repeat }: Arguments): Promise<Ran> {

@@ -1,6 +1,8 @@
 /** What README.md repeats from the program is what the program says. */
 import { expect, test } from "bun:test"
 import { join } from "node:path"
+import { readMatvecResults, readmeMatvecTable } from "../bench/matvec-results.ts"
+import { matvecTable } from "../bench/matvec-table.ts"
 import { programPath } from "../reference/program.ts"
 
 const root = join(import.meta.dir, "..", "..")
@@ -18,6 +20,12 @@ function program(...args: string[]): string {
 test("the format table is `formats --markdown`", async () => {
   const between = (await readme()).match(/<!-- formats -->\n(.*?)<!-- \/formats -->/s)?.[1]
   expect(between).toBe(program("formats", "--markdown"))
+})
+
+const products = readMatvecResults()
+const noProducts = products === undefined ? " (skipped: `npm run bench -- matvec` has kept no results yet)" : ""
+test.skipIf(noProducts !== "")(`the table of products is that of the kept results${noProducts}`, () => {
+  expect(readmeMatvecTable()).toBe(matvecTable(products!.machine, products!.results))
 })
 
 test("the screen of inspect is what inspect prints", async () => {
