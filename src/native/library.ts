@@ -79,6 +79,7 @@ export function openCopy(bytes: Uint8Array): Library<typeof symbols> {
     }
     return dlopen(path, symbols)
   } catch (cause) {
+    requireCompiler(cause)
     throw new IoError(
       `${temporaryFolder()}: the native library cannot be opened from this temporary folder: ${reasonOf(cause)}`,
       {
@@ -89,6 +90,18 @@ export function openCopy(bytes: Uint8Array): Library<typeof symbols> {
   } finally {
     if (folder !== undefined) rmSync(folder, { recursive: true, force: true })
   }
+}
+
+/**
+ * Calls into the library are compiled when it is opened. Where the process may not have the address space for that, Bun
+ * runs without its compiler, and no other way of opening helps. Throws IoError then.
+ */
+function requireCompiler(cause: unknown): void {
+  if (!reasonOf(cause).includes("requires the JIT")) return
+  throw new IoError("the native library cannot be opened: the process may not have enough address space", {
+    hint: "raise the limit of it (`ulimit -v`)",
+    cause,
+  })
 }
 
 function reasonOf(cause: unknown): string {

@@ -41,3 +41,14 @@ test("ulimit -f: a file that may not grow is an I/O fault, and nothing stays", a
   expect(stderr).toMatch(/^dequantizer: [^\n]*\n$/)
   expect({ exitCode, left }).toEqual({ exitCode: 5, left: ["in"] })
 })
+
+test("ulimit -v: with too little address space for compiled calls, that is what is said", async () => {
+  const { stderr, exitCode, left } = await convertUnder("ulimit -v 1000000")
+  expect(stderr).toMatch(/^dequantizer: [^\n]*address space[^\n]*ulimit -v[^\n]*\n$/)
+  expect({ exitCode, left }).toEqual({ exitCode: 5, left: ["in"] })
+})
+
+test("ulimit -v: 8 GB are enough", async () => {
+  const { stderr, exitCode, left } = await convertUnder("ulimit -v 8000000")
+  expect({ stderr, exitCode, left }).toEqual({ stderr: "", exitCode: 0, left: ["in", "out"] })
+})
