@@ -174,8 +174,8 @@ export async function removeJournal(place: RunPlace): Promise<void> {
 
 /** What an earlier run has noted; undefined where there is no journal, or none that can be read. */
 export async function readJournal(place: RunPlace): Promise<JournalState | undefined> {
-  if (!(await hasJournal(place))) return undefined
-  const bytes = await readWhole(journalPath(place), JOURNAL_SIZE_MAX)
+  const bytes = await journalBytes(place)
+  if (bytes === undefined) return undefined
   const { lines, size } = wholeLines(bytes)
   const [first, ...rest] = lines
   const fingerprint = parseFingerprint(first?.get("begin"))
@@ -191,6 +191,17 @@ export async function readJournal(place: RunPlace): Promise<JournalState | undef
   }
   const names = stringsOf(first.get("names")).filter(isInside)
   return { fingerprint, replace: first.get("replace") === true, names, shards, commit, done, size }
+}
+
+/** undefined where there is no journal, also where another part takes its own away just now. */
+async function journalBytes(place: RunPlace): Promise<Uint8Array | undefined> {
+  if (!(await hasJournal(place))) return undefined
+  try {
+    return await readWhole(journalPath(place), JOURNAL_SIZE_MAX)
+  } catch (error) {
+    if (error instanceof DequantizerError && errorCode(error.cause) === "ENOENT") return undefined
+    throw error
+  }
 }
 
 /** The lines up to the first that is no object, or has no end. */
