@@ -7,8 +7,8 @@ import { ioFault } from "../containers/file.ts"
 import { planConversion } from "../plan/conversion.ts"
 import type { Plan } from "../plan/plan.ts"
 import { runPlan } from "../writer/run.ts"
+import { openRoom } from "./room.ts"
 import { type Budget, type ConvertRow, type Pass, summarizePasses, takeTurns, throwIfCancelled } from "./row.ts"
-import { openRoom } from "./synthetic.ts"
 
 export interface ConvertCase {
   readonly checkpoint: Checkpoint

@@ -8,8 +8,9 @@ import { measureConvert } from "./convert.ts"
 import { decodeCases, measureDecode } from "./decode.ts"
 import { measureMatvec, weightsToMultiply } from "./matvec.ts"
 import { measureStreams, openStream, threadCounts } from "./memory.ts"
+import { openRoom } from "./room.ts"
 import { type BenchKind, type BenchRow, throwIfCancelled } from "./row.ts"
-import { FORMS, openRoom, type SyntheticWeight, storedSize, weightName, writeSynthetic } from "./synthetic.ts"
+import { FORMS, type SyntheticWeight, storedSize, weightName, writeSynthetic } from "./synthetic.ts"
 
 export interface Shape {
   readonly rows: number

@@ -2,7 +2,8 @@
  * Conversions of layers of real size against `cp` of the file that they write: the same bytes have to be written in both,
  * but a conversion also reads and decodes. On a disk both end when the bytes are on it. Runs of the two alternate, so that
  * a slow moment of the machine meets both; medians are compared. Other programs take turns after them: what they leave of
- * the memory, a hypervisor takes back and gives again at the cost of the next one. A second checkpoint with more layers shows that memory does not grow with the model.
+ * the memory, a hypervisor takes back and gives again at the cost of the next one. A second checkpoint with more layers
+ * shows that memory does not grow with the model.
  */
 import { rmSync, statSync } from "node:fs"
 import { join } from "node:path"
