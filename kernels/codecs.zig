@@ -123,6 +123,18 @@ comptime {
     assert(std.enums.values(Target).len == table.target_count);
 }
 
+/// The geometry of a step of one part.
+pub fn geometryOf(step: *const abi.Step) Geometry {
+    return .{
+        .rows = step.rows,
+        .columns = step.columns,
+        .row_align = step.row_align,
+        .column_align = step.column_align,
+        .parameters = &step.parameters,
+        .sources = step.sources[0..step.source_count],
+    };
+}
+
 /// Whether the codec can decode a matrix of this geometry. Beyond the codec's own conditions, every
 /// line of a source that can be cut by columns must hold all columns. Offsets and sizes are the
 /// caller's to check.

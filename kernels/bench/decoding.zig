@@ -58,7 +58,7 @@ pub const Decoding = struct {
             if (rows == 0) return error.BadArgument;
             step = stepOf(sample, request, rows, columns);
         }
-        try check(&step);
+        if (!codecs.check(step.codec, codecs.geometryOf(&step))) return error.BadArgument;
         const stored_bytes = storedBytes(&step);
         var decoding: Decoding = .{
             .gpa = gpa,
@@ -218,18 +218,6 @@ fn stepOf(
 fn storedBytes(step: *const abi.Step) u64 {
     const last = step.sources[step.source_count - 1];
     return last.offset + std.mem.alignForward(u64, last.size, std.atomic.cache_line);
-}
-
-fn check(step: *const abi.Step) error{BadArgument}!void {
-    const is_right = codecs.check(step.codec, .{
-        .rows = step.rows,
-        .columns = step.columns,
-        .row_align = step.row_align,
-        .column_align = step.column_align,
-        .parameters = &step.parameters,
-        .sources = step.sources[0..step.source_count],
-    });
-    if (!is_right) return error.BadArgument;
 }
 
 const testing = std.testing;

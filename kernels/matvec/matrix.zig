@@ -174,18 +174,7 @@ pub const Matrix = struct {
 
     /// Of a codec that values are rounded to, the first.
     fn formOf(codec: abi.Codec, from: *const abi.Step) ?u8 {
-        return if (codec == from.codec) codecs.dotForm(codec, geometryOf(from)) else 0;
-    }
-
-    fn geometryOf(from: *const abi.Step) codecs.Geometry {
-        return .{
-            .rows = from.rows,
-            .columns = from.columns,
-            .row_align = from.row_align,
-            .column_align = from.column_align,
-            .parameters = &from.parameters,
-            .sources = from.sources[0..from.source_count],
-        };
+        return if (codec == from.codec) codecs.dotForm(codec, codecs.geometryOf(from)) else 0;
     }
 
     pub fn step(matrix: *const Matrix) *const abi.Step {
@@ -354,7 +343,7 @@ pub const Matrix = struct {
         }
         result.codec = matrix.codec;
         result.arithmetic = matrix.arithmetic;
-        if (matrix.codec == from.codec) result.weight_bits = codecs.weightBits(from.codec, geometryOf(from));
+        if (matrix.codec == from.codec) result.weight_bits = codecs.weightBits(from.codec, codecs.geometryOf(from));
         result.has_int8 = @intFromBool(matrix.kernels().multiply_int8 != null);
         result.pairing = matrix.pairing;
         result.worker_count = @intCast(matrix.shares.len);
