@@ -6,6 +6,7 @@
 //! Arguments are borrowed for the length of the call: the library copies what it keeps.
 const std = @import("std");
 const assert = std.debug.assert;
+const registry = @import("codecs/registry.zig");
 
 /// How a call or a job ended.
 pub const Status = enum(i32) {
@@ -42,69 +43,23 @@ pub const Status = enum(i32) {
 };
 
 /// A format of stored values. The name is used for the file in codecs/, the vector file, CLI text and bench labels.
-pub const Codec = enum(u32) {
-    /// Bytes as they are; the only codec whose target dtype is `bytes`.
-    copy = 0,
-    f32 = 1,
-    f16 = 2,
-    bf16 = 3,
-    /// OCP MXFP4: E2M1 codes, two to a byte (low nibble first), E8M0 scale for each 32 columns.
-    mxfp4 = 4,
-    /// ggml's block types, as GGUF files have them; the `_ggml` ones in ggml's own order of nibbles.
-    q4_0 = 5,
-    q4_1 = 6,
-    q5_0 = 7,
-    q5_1 = 8,
-    q8_0 = 9,
-    q2_k = 10,
-    q3_k = 11,
-    q4_k = 12,
-    q5_k = 13,
-    q6_k = 14,
-    iq1_s = 15,
-    iq1_m = 16,
-    iq2_xxs = 17,
-    iq2_xs = 18,
-    iq2_s = 19,
-    iq3_xxs = 20,
-    iq3_s = 21,
-    iq4_nl = 22,
-    iq4_xs = 23,
-    tq1_0 = 24,
-    tq2_0 = 25,
-    mxfp4_ggml = 26,
-    nvfp4_ggml = 27,
-    q1_0 = 28,
-    q2_0 = 29,
-    /// A byte for each value (OCP FP8; FNUZ: AMD's forms) and a scale for each block of rows and columns; MXFP8 too.
-    fp8_e4m3 = 30,
-    fp8_e5m2 = 31,
-    fp8_e4m3fnuz = 32,
-    fp8_e5m2fnuz = 33,
-    /// OCP MXFP6: four codes in three bytes, E8M0 scale for each 32 columns.
-    mxfp6_e2m3 = 34,
-    mxfp6_e3m2 = 35,
-    /// E2M1 codes, two to a byte (low nibble first), E4M3 scale for each 16 columns, F32 scale for all.
-    nvfp4 = 36,
-    /// Codes of four bits of which two rows share a byte, as modelopt packs INT4 AWQ and transposed NVFP4 experts.
-    nvfp4_row_pairs = 37,
-    int4_row_pairs = 38,
-    /// bitsandbytes: four bits to a value (high nibble first), an absmax for each block of values.
-    nf4 = 39,
-    fp4_bnb = 40,
-    /// Whole numbers of 2 to 8 bits under a scale and a zero for each column of a group of rows, stored [in, out].
-    gptq = 41,
-    awq = 42,
-    /// Integers under scales: of compressed-tensors in words, as signed bytes, and MLX's with biases.
-    pack_quantized = 43,
-    int8 = 44,
-    mlx_affine = 45,
-    /// Whole numbers with scales and zeros for groups of columns of a row, stored [out, in]; of hqq and bitnet a byte holds a
-    /// code of each matrix of the batch.
-    awq_gemv = 46,
-    hqq = 47,
-    bitnet = 48,
-};
+pub const Codec = @Type(.{ .@"enum" = .{
+    .tag_type = u32,
+    .fields = &codecFields(),
+    .decls = &.{},
+    .is_exhaustive = true,
+} });
+
+/// `copy`, then the registry in its order.
+fn codecFields() [@typeInfo(registry).@"struct".decls.len + 1]std.builtin.Type.EnumField {
+    const declarations = @typeInfo(registry).@"struct".decls;
+    var fields: [declarations.len + 1]std.builtin.Type.EnumField = undefined;
+    // Bytes as they are; the only codec whose target dtype is `bytes`.
+    fields[0] = .{ .name = "copy", .value = 0 };
+    for (fields[1..], declarations, 1..) |*field, declaration, value|
+        field.* = .{ .name = declaration.name, .value = value };
+    return fields;
+}
 
 /// What a target element is.
 pub const Dtype = enum(u32) { f32 = 0, f16 = 1, bf16 = 2, bytes = 3 };

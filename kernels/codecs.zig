@@ -1,6 +1,5 @@
-//! The registry of codecs: one line for each, checked against abi.Codec when it is compiled. Also
-//! what is derived for every codec alike: the scalar table, the geometry check, and the table of a
-//! CPU level.
+//! What is derived for every codec of codecs/registry.zig alike: the scalar table, the geometry check,
+//! and the table of a CPU level.
 //!
 //! A codec is a file with these declarations:
 //!
@@ -55,68 +54,10 @@ pub const Sample = geometry_file.Sample;
 pub const SampleSource = geometry_file.SampleSource;
 pub const Target = float.Target;
 
-/// One line for each codec; the name is the tag of abi.Codec. `copy` moves bytes and has no values.
-pub const all = struct {
-    pub const @"f32" = @import("codecs/f32.zig");
-    pub const @"f16" = @import("codecs/f16.zig");
-    pub const bf16 = @import("codecs/bf16.zig");
-    pub const mxfp4 = @import("codecs/mxfp4.zig");
-    pub const q4_0 = @import("codecs/q4_0.zig");
-    pub const q4_1 = @import("codecs/q4_1.zig");
-    pub const q5_0 = @import("codecs/q5_0.zig");
-    pub const q5_1 = @import("codecs/q5_1.zig");
-    pub const q8_0 = @import("codecs/q8_0.zig");
-    pub const q2_k = @import("codecs/q2_k.zig");
-    pub const q3_k = @import("codecs/q3_k.zig");
-    pub const q4_k = @import("codecs/q4_k.zig");
-    pub const q5_k = @import("codecs/q5_k.zig");
-    pub const q6_k = @import("codecs/q6_k.zig");
-    pub const iq1_s = @import("codecs/iq1_s.zig");
-    pub const iq1_m = @import("codecs/iq1_m.zig");
-    pub const iq2_xxs = @import("codecs/iq2_xxs.zig");
-    pub const iq2_xs = @import("codecs/iq2_xs.zig");
-    pub const iq2_s = @import("codecs/iq2_s.zig");
-    pub const iq3_xxs = @import("codecs/iq3_xxs.zig");
-    pub const iq3_s = @import("codecs/iq3_s.zig");
-    pub const iq4_nl = @import("codecs/iq4_nl.zig");
-    pub const iq4_xs = @import("codecs/iq4_xs.zig");
-    pub const tq1_0 = @import("codecs/tq1_0.zig");
-    pub const tq2_0 = @import("codecs/tq2_0.zig");
-    pub const mxfp4_ggml = @import("codecs/mxfp4_ggml.zig");
-    pub const nvfp4_ggml = @import("codecs/nvfp4_ggml.zig");
-    pub const q1_0 = @import("codecs/q1_0.zig");
-    pub const q2_0 = @import("codecs/q2_0.zig");
-    pub const fp8_e4m3 = @import("codecs/fp8_e4m3.zig");
-    pub const fp8_e5m2 = @import("codecs/fp8_e5m2.zig");
-    pub const fp8_e4m3fnuz = @import("codecs/fp8_e4m3fnuz.zig");
-    pub const fp8_e5m2fnuz = @import("codecs/fp8_e5m2fnuz.zig");
-    pub const mxfp6_e2m3 = @import("codecs/mxfp6_e2m3.zig");
-    pub const mxfp6_e3m2 = @import("codecs/mxfp6_e3m2.zig");
-    pub const nvfp4 = @import("codecs/nvfp4.zig");
-    pub const nvfp4_row_pairs = @import("codecs/nvfp4_row_pairs.zig");
-    pub const int4_row_pairs = @import("codecs/int4_row_pairs.zig");
-    pub const nf4 = @import("codecs/nf4.zig");
-    pub const fp4_bnb = @import("codecs/fp4_bnb.zig");
-    pub const gptq = @import("codecs/gptq.zig");
-    pub const awq = @import("codecs/awq.zig");
-    pub const pack_quantized = @import("codecs/pack_quantized.zig");
-    pub const int8 = @import("codecs/int8.zig");
-    pub const mlx_affine = @import("codecs/mlx_affine.zig");
-    pub const awq_gemv = @import("codecs/awq_gemv.zig");
-    pub const hqq = @import("codecs/hqq.zig");
-    pub const bitnet = @import("codecs/bitnet.zig");
-};
+/// What abi.Codec has, but `copy`, which moves bytes and has no values.
+pub const all = @import("codecs/registry.zig");
 
 comptime {
-    const tags = @typeInfo(abi.Codec).@"enum".fields;
-    const declarations = @typeInfo(all).@"struct".decls;
-    assert(declarations.len + 1 == tags.len);
-    for (tags, 0..) |tag, index| {
-        assert(tag.value == index); // the tables are indexed by the tag
-        if (tag.value == @intFromEnum(abi.Codec.copy)) continue;
-        if (!@hasDecl(all, tag.name))
-            @compileError("codec " ++ tag.name ++ " has no line in codecs.zig");
-    }
     for (std.enums.values(Target)) |target| {
         assert(@intFromEnum(@field(abi.Dtype, @tagName(target))) == @intFromEnum(target));
     }

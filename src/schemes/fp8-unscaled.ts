@@ -20,6 +20,7 @@ export const fp8Unscaled: Scheme = {
     bitsPerWeight: "8",
     reference: "ml_dtypes",
   },
+  isLastResort: true,
   declared: () => false,
   match,
 }

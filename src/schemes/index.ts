@@ -1,41 +1,15 @@
-/**
- * The registry of schemes, and the inventory of a checkpoint: which stored tensors form which weights. A new scheme
- * is one file and one line in `schemes`.
- */
+/** The inventory of a checkpoint: which stored tensors form which weights, by the schemes of registry.ts. */
 import type { Checkpoint } from "../checkpoint/checkpoint.ts"
 import type { StoredTensor } from "../containers/container.ts"
 import { isDenseDtype } from "../containers/dtype.ts"
 import { escapeText, quote, tensorFault, tensorLine } from "../containers/quote.ts"
 import { UnsupportedError } from "../errors.ts"
-import { awq } from "./awq.ts"
-import { awqGemv } from "./awq-gemv.ts"
-import { bitnet } from "./bitnet.ts"
-import { fp4Bitsandbytes, nf4 } from "./bitsandbytes-4bit.ts"
-import { fp8DeepseekV4, mxfp4DeepseekV4 } from "./deepseek-v4.ts"
 import { DENSE_ROW } from "./dense.ts"
-import { fp8Blocks } from "./fp8-blocks.ts"
-import { fp8CompressedTensors } from "./fp8-compressed-tensors.ts"
-import { fp8Fbgemm } from "./fp8-fbgemm.ts"
-import { fp8Mistral } from "./fp8-mistral.ts"
-import { fp8Modelopt } from "./fp8-modelopt.ts"
-import { fp8Unscaled } from "./fp8-unscaled.ts"
 import { arrangeGguf } from "./gguf/arrange.ts"
-import { ggufSchemes } from "./gguf/types.ts"
 import { arrangeGptOss, isGptOssOriginal } from "./gpt-oss-original.ts"
-import { gptq } from "./gptq.ts"
-import { hqq } from "./hqq.ts"
-import { int8, int8Bitsandbytes } from "./int8.ts"
 import { isRuntimeTensor, knownFormat, loosePart, mayBeCodes } from "./known.ts"
-import { mlxAffine, mlxFloats } from "./mlx.ts"
 import { arrangeMlx, isMlx } from "./mlx-experts.ts"
-import { mxfp4CompressedTensors } from "./mxfp4-compressed-tensors.ts"
-import { mxfp4GptOss } from "./mxfp4-gpt-oss.ts"
-import { mxfp4Quark } from "./mxfp4-quark.ts"
-import { mxfp6CompressedTensors } from "./mxfp6-compressed-tensors.ts"
-import { nvfp4CompressedTensors } from "./nvfp4-compressed-tensors.ts"
-import { nvfp4Modelopt } from "./nvfp4-modelopt.ts"
-import { packQuantized } from "./pack-quantized.ts"
-import { int4Modelopt, nvfp4ExpertsModelopt } from "./row-pairs-modelopt.ts"
+import * as registry from "./registry.ts"
 import {
   type FormatRow,
   type Inventory,
@@ -46,38 +20,13 @@ import {
   type Weight,
 } from "./scheme.ts"
 
-/** Asked in this order, after those whose quantization is declared. */
-export const schemes: readonly Scheme[] = [
-  mxfp4GptOss,
-  nvfp4CompressedTensors,
-  mxfp6CompressedTensors,
-  mxfp4CompressedTensors,
-  nvfp4Modelopt,
-  nvfp4ExpertsModelopt,
-  mxfp4Quark,
-  int4Modelopt,
-  nf4,
-  fp4Bitsandbytes,
-  gptq,
-  awq,
-  packQuantized,
-  int8,
-  int8Bitsandbytes,
-  mlxAffine,
-  ...mlxFloats,
-  awqGemv,
-  hqq,
-  bitnet,
-  fp8CompressedTensors,
-  fp8Modelopt,
-  fp8Fbgemm,
-  fp8Blocks,
-  fp8Mistral,
-  fp8DeepseekV4,
-  mxfp4DeepseekV4,
-  ...ggufSchemes,
-  fp8Unscaled,
-]
+/**
+ * Sorted by name, for they are asked in no particular order: of those that are declared, and again of the others, one at
+ * the most knows a tensor.
+ */
+export const schemes: readonly Scheme[] = Object.values(registry)
+  .flat()
+  .sort((a, b) => Number(a.isLastResort ?? false) - Number(b.isLastResort ?? false) || (a.name < b.name ? -1 : 1))
 
 /** The rows of `dequantizer formats`. */
 export const formatRows: readonly ({ readonly name: string } & FormatRow)[] = [

@@ -49,7 +49,7 @@ function match(codes: StoredTensor, context: MatchContext): Weight | undefined {
   if (context.tensor(`${module}.weight_global_scale`) !== undefined) return undefined
   const scales = context.tensor(module + SCALES)
   if (scales === undefined) missingScales(codes, module + SCALES, context)
-  if (formats === undefined && isOther(codes, scales)) return undefined
+  if (formats?.size !== 1 && isOther(codes, scales)) return undefined
   checkGroupSize(context.checkpoint, codes)
   requireDtype(scales, "MXFP4 scales", E8M0_DTYPES)
   const grid = packedGrid(codes, scales)
@@ -65,7 +65,7 @@ function match(codes: StoredTensor, context: MatchContext): Weight | undefined {
 }
 
 /**
- * Without a declared format dtype and shape decide, and what they say of another format is not a fault of this one.
+ * Without one declared format dtype and shape decide, and what they say of another format is not a fault of this one.
  */
 function isOther(codes: StoredTensor, scales: StoredTensor): boolean {
   if (!E8M0_DTYPES.includes(scales.dtype)) return true

@@ -104,6 +104,8 @@ export interface Scheme {
   readonly name: string
   /** One row of `dequantizer formats`. */
   readonly row: FormatRow
+  /** Takes what no other scheme knows: asked after all others. Absent: false. */
+  readonly isLastResort?: boolean
   /** True when the declared quantization is this scheme's: such schemes are asked first. */
   declared(checkpoint: Checkpoint): boolean
   /**

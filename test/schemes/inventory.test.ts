@@ -4,7 +4,7 @@ import { writeFileSync } from "node:fs"
 import { openCheckpoint } from "../../src/checkpoint/open.ts"
 import type { StoredTensor } from "../../src/containers/container.ts"
 import { denseWeight } from "../../src/schemes/dense.ts"
-import { formatRows, schemes, takeInventory } from "../../src/schemes/index.ts"
+import { takeInventory } from "../../src/schemes/index.ts"
 import type { Inventory, Weight } from "../../src/schemes/scheme.ts"
 import { type Entry, fileOf } from "../support/broken-weights.ts"
 import { type TensorInput, temporaryFolder, writeCheckpointFolder } from "../support/checkpoints.ts"
@@ -281,10 +281,4 @@ describe("disagreements", () => {
     const extra = { ...GPTQ, quant_method: "auto-round", extra_config: { "m.up_proj": override } }
     expect(await gptqDisagreements(extra)).toEqual([])
   })
-})
-
-test("the registry: names differ, and each scheme has a row", () => {
-  const names = formatRows.map(({ name }) => name)
-  expect(new Set(names).size).toBe(names.length)
-  expect(names).toEqual([...schemes.map(({ name }) => name), "dense"])
 })
