@@ -34,8 +34,8 @@ const Tile = table.Tile;
 /// Blocks whose absmax are made together.
 const chunk_blocks = 64;
 
-/// The codec of codes that mean `elements`, which int8 arithmetic rounds to as many steps of 1, 127 at
-/// the most.
+/// The codec of codes that mean `elements`, which int8 arithmetic rounds to as many steps of 1, up to
+/// dots.fine_max.
 pub fn Codec(comptime elements: [16]f32, comptime steps: comptime_int) type {
     return struct {
         pub fn check(geometry: Geometry) bool {
@@ -82,7 +82,7 @@ pub fn Codec(comptime elements: [16]f32, comptime steps: comptime_int) type {
 
         fn dotOf(block_columns: u16) dots.Form {
             return .{ .coded = .{
-                .codes = .{ .four_floats = .{ .integers = integers, .floats = scaled_elements } },
+                .codes = .{ .four_floats = scaled_elements },
                 .unit = 1.0 / @as(comptime_float, steps),
                 .block_columns = block_columns,
                 .scale = .f32,
@@ -92,12 +92,6 @@ pub fn Codec(comptime elements: [16]f32, comptime steps: comptime_int) type {
 
         const scaled_elements: [16]f32 = @as(@Vector(16, f32), elements) *
             @as(@Vector(16, f32), @splat(steps));
-        const integers: [16]i8 = blk: {
-            var nearest: [16]i8 = undefined;
-            for (&nearest, scaled_elements) |*integer, element|
-                integer.* = @intFromFloat(@round(element));
-            break :blk nearest;
-        };
 
         pub fn dotForm(geometry: Geometry) ?u8 {
             return if (geometry.parameters[0] % 64 == 0) 0 else 1;

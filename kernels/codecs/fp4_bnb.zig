@@ -3,8 +3,8 @@
 //! kernels have it; the library's fallback in Python has +0.
 const blockwise = @import("blockwise.zig");
 
-/// Of which twelfths are multiples.
-const steps = 120;
+/// Of which all elements are multiples.
+const steps = 384;
 
 /// 0, 1/192, 2/3, 1, 1/3, 1/2, 1/6, 1/4 and their negatives, rounded to f32.
 const codec = blockwise.Codec(@as([16]f32, @bitCast([16]u32{

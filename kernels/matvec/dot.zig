@@ -66,8 +66,9 @@ pub const factor_columns = 256;
 pub const Codes = union(enum) {
     /// Nibbles, each an entry of a table.
     four: [16]i8,
-    /// Nibbles of which float arithmetic knows better than the nearest integers.
-    four_floats: struct { integers: [16]i8, floats: [16]f32 },
+    /// Nibbles that stand for numbers within ±`fine_max`, which int8 arithmetic rounds to integers of
+    /// eleven bits: see `planes`.
+    four_floats: [16]f32,
     /// Signed bytes.
     eight,
     /// Small floats of one byte, whose codes are all numbers. They have no int8 arithmetic.
@@ -84,6 +85,8 @@ pub const Dot = struct {
     has_minimum: bool = false,
     /// Each row has an f32 factor besides.
     has_row_factor: bool = false,
+    /// The integers that its kernels are made for; null: those of its codes.
+    range: ?integer.Range = null,
     /// Column within a span of each position.
     order: [span_columns]u8,
 };
@@ -120,16 +123,19 @@ pub fn Layout(comptime dot: Dot) type {
         /// The integer of each nibble.
         pub const integers: [16]i8 = switch (dot.codes) {
             .four => |all| all,
-            .four_floats => |both| both.integers,
-            .eight, .eight_floats => @splat(0),
+            .eight, .four_floats, .eight_floats => @splat(0),
         };
         pub const has_nibbles = dot.codes == .four or dot.codes == .four_floats;
         pub const has_integers = dot.codes != .eight_floats;
         /// The integers of its weights.
-        pub const range: integer.Range = if (has_nibbles) .{
-            .lowest = std.mem.min(i8, &integers),
-            .highest = std.mem.max(i8, &integers),
-        } else .{ .lowest = -128, .highest = 127 };
+        pub const range: integer.Range = dot.range orelse switch (dot.codes) {
+            .four => .{
+                .lowest = std.mem.min(i8, &integers),
+                .highest = std.mem.max(i8, &integers),
+            },
+            .four_floats => plane_range,
+            .eight, .eight_floats => .{ .lowest = -128, .highest = 127 },
+        };
         pub const segment_columns = if (dot.scale.hasFactor())
             factor_columns
         else
@@ -163,6 +169,8 @@ pub fn Layout(comptime dot: Dot) type {
         comptime {
             assert(dot.block_columns == 16 or dot.block_columns % span_columns == 0);
             assert(scale_bytes % word_bytes == 0);
+            // Each plane would take it off.
+            assert(dot.codes != .four_floats or !dot.has_minimum);
             var seen: [span_columns]bool = @splat(false);
             for (dot.order, 0..) |column, position| {
                 assert(!seen[column]);
@@ -172,6 +180,37 @@ pub fn Layout(comptime dot: Dot) type {
             }
         }
     };
+}
+
+/// A unit of the first plane, in those of the second.
+pub const plane_gain = 32;
+/// Of both planes: products of 32 of these and activations fit 16 bits (integer.zig: form).
+const plane_range: integer.Range = .{ .lowest = -16, .highest = 16 };
+/// The largest number that planes can be made of.
+pub const fine_max = plane_gain * plane_range.highest + plane_gain / 2 - 1;
+
+/// What int8 arithmetic multiplies by, one after the other. Numbers that bytes would round too far
+/// are sums of two small integers, plane_gain · first + second, each with a table of its own: the sum
+/// of their products is plane_gain · (sum of the first) + (sum of the second). They are no slower than
+/// a byte would be, whose products do not fit 16 bits.
+pub fn planes(comptime dot: Dot) []const Dot {
+    if (dot.codes != .four_floats) return &.{dot};
+    var coarse = dot;
+    var fine = dot;
+    var tables: [2][16]i8 = undefined;
+    for (dot.codes.four_floats, &tables[0], &tables[1]) |number, *first, *second| {
+        const nearest: i32 = @intFromFloat(@round(number));
+        assert(@abs(nearest) <= fine_max);
+        const quotient = @divFloor(nearest + plane_gain / 2, plane_gain);
+        first.* = quotient;
+        second.* = nearest - plane_gain * quotient;
+    }
+    coarse.codes = .{ .four = tables[0] };
+    fine.codes = .{ .four = tables[1] };
+    // What activations are prepared for is the same for both.
+    coarse.range = plane_range;
+    fine.range = plane_range;
+    return &.{ coarse, fine };
 }
 
 /// Codes around 8.

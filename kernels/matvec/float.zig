@@ -145,9 +145,9 @@ inline fn blockSumsOfFloats(
         inline for (0..halves) |half| inline for (0..4) |byte| {
             const weight = switch (dot.codes) {
                 .eight_floats => |format| widenSmall(format, stored[part], byte),
-                .four_floats => |both| blk: {
+                .four_floats => |*floats| blk: {
                     const moved = stored[part] >> @splat(8 * byte + 4 * half);
-                    break :blk vector.lookupFloats(&both.floats, moved & @as(Words, @splat(15)));
+                    break :blk vector.lookupFloats(floats, moved & @as(Words, @splat(15)));
                 },
                 .four, .eight => comptime unreachable,
             };

@@ -147,7 +147,7 @@ inline fn multiplySome(
     const all = if (is_dense)
         .{dense.multiply(what, n, options, tiles[0], product.x, column)}
     else switch (arithmetic) {
-        .int8 => int8.multiply(what, n, numbers.len, options, &tiles, product.x, column),
+        .int8 => multiplyPlanes(what, n, options, &tiles, product.x, column),
         .float => .{float.multiply(what, n, options, tiles[0], product.x, column)},
         .auto => comptime unreachable,
     };
@@ -160,4 +160,27 @@ inline fn multiplySome(
             activation.finish(product, product.tile_first + number, column + c, rows * factors);
         }
     }
+}
+
+/// int8.multiply by all planes of a Dot.
+inline fn multiplyPlanes(
+    comptime dot: dots.Dot,
+    comptime n: comptime_int,
+    comptime options: int8.Options,
+    tiles: anytype,
+    x: *const table.Activations,
+    column: u64,
+) [tiles.len][n]int8.Sums {
+    const planes = comptime dots.planes(dot);
+    var sums = int8.multiply(planes[0], n, tiles.len, options, tiles, x, column);
+    if (planes.len == 1) return sums;
+    // The tiles are in the cache by now.
+    comptime var near = options;
+    near.prefetch = 0;
+    const fine = int8.multiply(planes[1], n, tiles.len, near, tiles, x, column);
+    const gain: @TypeOf(sums[0][0][0]) = @splat(dots.plane_gain);
+    inline for (&sums, fine) |*tile, more| inline for (tile, more) |*sum, other| {
+        inline for (sum, other) |*part, second| part.* = part.* * gain + second;
+    };
+    return sums;
 }

@@ -34,7 +34,10 @@ pub fn multiplier(comptime what: anytype, comptime arithmetic: abi.Arithmetic) t
                 for (0..product.batch) |column| {
                     var sums: [dots.tile_rows]f32 = undefined;
                     for (&sums, 0..) |*sum, lane| sum.* = if (@TypeOf(what) == Dot)
-                        codedSum(what, arithmetic, tile, lane, product.x, column) *
+                        (if (arithmetic == .int8)
+                            planesSum(what, tile, lane, product.x, column)
+                        else
+                            codedSum(what, arithmetic, tile, lane, product.x, column)) *
                             (what.unit * rowFactor(what, tile, lane))
                     else
                         denseSum(what, tile, lane, product.x, column);
@@ -43,6 +46,19 @@ pub fn multiplier(comptime what: anytype, comptime arithmetic: abi.Arithmetic) t
             }
         }
     }.call;
+}
+
+fn planesSum(
+    comptime dot: Dot,
+    tile: [*]const u8,
+    lane: usize,
+    x: *const table.Activations,
+    column: usize,
+) f32 {
+    const planes = comptime dots.planes(dot);
+    const sum = codedSum(planes[0], .int8, tile, lane, x, column);
+    if (planes.len == 1) return sum;
+    return sum * dots.plane_gain + codedSum(planes[1], .int8, tile, lane, x, column);
 }
 
 fn codedSum(
@@ -112,7 +128,7 @@ fn integerOf(comptime dot: Dot, code: u8) i8 {
 fn numberOf(comptime dot: Dot, code: u8) f32 {
     return switch (dot.codes) {
         .four, .eight => @floatFromInt(integerOf(dot, code)),
-        .four_floats => |both| both.floats[code],
+        .four_floats => |floats| floats[code],
         .eight_floats => |format| minifloat.values(format)[code],
     };
 }

@@ -40,7 +40,7 @@ const kinds = [_]dots.Dot{
         .order = dots.column_order,
     },
     .{
-        .codes = .{ .four_floats = .{ .integers = made_up_integers, .floats = made_up_floats } },
+        .codes = .{ .four_floats = made_up_floats },
         .block_columns = 64,
         .scale = .f32,
         .order = dots.halves_order,
@@ -65,11 +65,11 @@ const kinds = [_]dots.Dot{
 const made_up_integers = [16]i8{
     -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113,
 };
-/// Near the integers.
+/// Near integers, and as large as they may be.
 const made_up_floats = blk: {
     var floats: [16]f32 = undefined;
-    for (&floats, made_up_integers, 0..) |*number, integer, i|
-        number.* = @as(f32, @floatFromInt(integer)) + 0.03 * (@as(f32, @floatFromInt(i)) - 7.4);
+    for (&floats, 0..) |*number, i|
+        number.* = dots.fine_max * (@as(f32, @floatFromInt(i)) / 7.5 - 1);
     break :blk floats;
 };
 

@@ -1,5 +1,4 @@
 /** How fast a matrix multiplies, beside what memory gives to the same workers in the same moments; and how exactly. */
-import type { CodecName } from "../native/abi.gen.ts"
 import type { JobProgress } from "../native/job.ts"
 import { MemoryStream } from "../native/stream.ts"
 import { cancelled, type Matrix, type MultiplyOptions } from "./matrix.ts"
@@ -104,9 +103,6 @@ export interface AccuracyOptions {
   readonly signal?: AbortSignal
 }
 
-/** What int8 arithmetic may add to the rounding of activations, of codes that are no integers: tables of them have 8 bits. */
-const TABLE_ROUNDING: Partial<Record<CodecName, number>> = { nf4: 0.005, fp4_bnb: 0.005 }
-
 /** Compares W · x with the f64 product from the files. */
 export async function measureAccuracy(matrix: Matrix, x: Float32Array, options: AccuracyOptions): Promise<Accuracy> {
   const { arithmetic = matrix.facts.arithmetic, expert, onProgress, signal } = options
@@ -130,12 +126,12 @@ export async function measureAccuracy(matrix: Matrix, x: Float32Array, options: 
     errors.push(await errorOf(one, false))
     if (isRounded) storedErrors.push(await errorOf(one, true))
   }
-  const { weightBits, columns, codec } = matrix.facts
+  const { weightBits, columns } = matrix.facts
   const rounding = weightBits === 0 ? 0 : 2 ** -weightBits
   return {
     // NaN stays NaN.
     relativeError: Math.max(...errors),
-    bound: (arithmetic === "int8" ? 0.01 + (TABLE_ROUNDING[codec] ?? 0) : 1e-6 * Math.sqrt(columns)) + rounding,
+    bound: (arithmetic === "int8" ? 0.01 : 1e-6 * Math.sqrt(columns)) + rounding,
     storedError: isRounded ? Math.max(...storedErrors) : undefined,
   }
 }
