@@ -21,8 +21,9 @@ export interface CheckpointIndex {
   readonly name: string
   /** `metadata` as found; total_size is rebuilt on output, the rest is kept. */
   readonly metadata: JsonObject
-  /** tensor name → shard name. */
-  readonly weightMap: ReadonlyMap<string, string>
+  /** Names of tensors, each once, and of the shard that each is in. */
+  readonly tensorNames: readonly string[]
+  readonly shardNames: readonly string[]
 }
 
 export interface Checkpoint {

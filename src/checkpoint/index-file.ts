@@ -20,26 +20,15 @@ export async function readIndex(path: string): Promise<CheckpointIndex> {
 /** An index from its bytes. */
 export function parseIndex(bytes: Uint8Array, path: string): CheckpointIndex {
   const reader = new JsonReader(decodeUtf8(bytes, path), path)
-  const weightMap = new Map<string, string>()
   const keys = new Set<string>()
-  const shards = new Set<string>()
+  const tensorNames: string[] = []
+  const shardNames: string[] = []
   let metadata: JsonObject = new Map()
   reader.object((key) => {
     if (keys.has(key)) reader.duplicate(key)
     keys.add(key)
     if (key === "weight_map") {
-      let last: string | undefined
-      reader.object((tensor) => {
-        const shard = reader.string("the name of a shard")
-        // Neighbours mostly lie in one shard; its name is then one string, not a slice of the text for each.
-        if (shard !== last) {
-          if (!shards.has(shard)) checkShardName(path, tensor, shard)
-          shards.add(shard)
-          last = shard
-        }
-        const count = weightMap.size
-        if (weightMap.set(tensor, last).size === count) reader.duplicate(tensor)
-      }, "an object as weight_map")
+      readWeightMap(reader, path, tensorNames, shardNames)
     } else if (key === "metadata") {
       const value = reader.value()
       if (isJsonObject(value)) metadata = value
@@ -50,13 +39,37 @@ export function parseIndex(bytes: Uint8Array, path: string): CheckpointIndex {
   })
   reader.end()
   if (!keys.has("weight_map")) throw fileFault(path, "index has no weight_map")
-  if (weightMap.size === 0) throw fileFault(path, "index lists no tensor")
-  return { path, name: basename(path), metadata, weightMap }
+  if (tensorNames.length === 0) throw fileFault(path, "index lists no tensor")
+  return { path, name: basename(path), metadata, tensorNames, shardNames }
+}
+
+function readWeightMap(reader: JsonReader, path: string, tensorNames: string[], shardNames: string[]): void {
+  const known = new Set<string>()
+  let lastName = ""
+  let lastShard = ""
+  // Writers sort the names: as long as each is greater than the one before, none can be there twice.
+  let seen: Set<string> | undefined
+  reader.object((name) => {
+    if (seen === undefined && tensorNames.length > 0 && name <= lastName) seen = new Set(tensorNames)
+    if (seen !== undefined) {
+      const count = seen.size
+      if (seen.add(name).size === count) reader.duplicate(name)
+    }
+    lastName = name
+    // Neighbours mostly lie in one shard; its name is then one string, not a slice of the text for each.
+    if (tensorNames.length === 0 || !reader.takeString(lastShard)) {
+      lastShard = reader.string("the name of a shard")
+      if (!known.has(lastShard)) checkShardName(path, name, lastShard)
+      known.add(lastShard)
+    }
+    tensorNames.push(name)
+    shardNames.push(lastShard)
+  }, "an object as weight_map")
 }
 
 /** The names of the shards in their order. */
 export function shardNames(index: CheckpointIndex): string[] {
-  return [...new Set(index.weightMap.values())].sort()
+  return [...new Set(index.shardNames)].sort()
 }
 
 function checkShardName(path: string, tensor: string, shard: string): void {
@@ -83,30 +96,42 @@ export function collectTensors(
   index: CheckpointIndex | undefined,
 ): Map<string, StoredTensor> {
   const tensors = new Map<string, StoredTensor>()
-  for (const { file, tensors: list } of shards) {
+  for (const { tensors: list } of shards) {
     for (const tensor of list) {
       const count = tensors.size
       if (tensors.set(tensor.name, tensor).size === count) throw inTwoFiles(shards, tensor, index)
-      const listed = index?.weightMap.get(tensor.name)
-      if (index !== undefined && listed !== file.name) {
-        const found = listed === undefined ? "nothing" : quote(listed)
-        throw tensorFault(file.path, tensor.name, `is not what ${quote(index.name)} says`, {
-          expected: quote(file.name),
-          found,
-        })
-      }
     }
   }
-  // Every tensor is listed: with as many of them nothing else is.
-  if (index === undefined || tensors.size === index.weightMap.size) return tensors
-  for (const [name, shard] of index.weightMap) {
+  if (index !== undefined && !isListed(tensors, index)) refuseIndex(tensors, index)
+  return tensors
+}
+
+/** Whether the index lists these tensors, each in its file, and nothing else: as many, and each of them is there. */
+function isListed(tensors: ReadonlyMap<string, StoredTensor>, { tensorNames, shardNames }: CheckpointIndex): boolean {
+  if (tensors.size !== tensorNames.length) return false
+  for (let i = 0; i < tensorNames.length; i += 1) {
+    if (tensors.get(tensorNames[i]!)?.file.name !== shardNames[i]) return false
+  }
+  return true
+}
+
+/** Throws what is wrong with an index that does not list just these tensors. */
+function refuseIndex(tensors: ReadonlyMap<string, StoredTensor>, index: CheckpointIndex): never {
+  const places = new Map(index.tensorNames.map((name, i) => [name, index.shardNames[i]!]))
+  for (const { name, file } of tensors.values()) {
+    const listed = places.get(name)
+    if (listed === file.name) continue
+    const found = listed === undefined ? "nothing" : quote(listed)
+    throw tensorFault(file.path, name, `is not what ${quote(index.name)} says`, { expected: quote(file.name), found })
+  }
+  for (const [name, shard] of places) {
     if (tensors.has(name)) continue
     throw tensorFault(index.path, name, "is not in the shard that the index names", {
       expected: `a tensor of ${quote(shard)}`,
       found: "nothing",
     })
   }
-  return tensors
+  throw new Error("unreachable: the index lists every tensor in its file, and nothing else")
 }
 
 function inTwoFiles(

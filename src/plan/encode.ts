@@ -46,16 +46,23 @@ const DENSE: Readonly<Record<DenseDtype, "f32" | "f16" | "bf16">> = { F32: "f32"
 
 /** Encodes the work that makes (or checks) the tensors of all targets. */
 export function encodePlan(targets: readonly TargetFile[]): EncodedPlan {
-  const steps = targets.flatMap((target, i) =>
-    target.tensors.filter((tensor) => tensor.size > 0).map((tensor) => ({ tensor, target: i })),
-  )
-  const sources = [...new Set(steps.flatMap(({ tensor }) => storedTensors(tensor)).map((stored) => stored.file))]
+  const steps: { readonly tensor: OutputTensor; readonly target: number }[] = []
+  const distinct = new Set<SourceFile>()
+  for (const [target, { tensors }] of targets.entries()) {
+    for (const tensor of tensors) {
+      if (tensor.size === 0) continue
+      steps.push({ tensor, target })
+      for (const stored of storedTensors(tensor)) distinct.add(stored.file)
+    }
+  }
+  const sources = [...distinct]
   const sourceIndex = new Map(sources.map((file, i) => [file, i]))
   const text = new Text()
   const files = [...sources.map((file) => sourceEntry(file, text)), ...targets.map((file) => targetEntry(file, text))]
-  const entries = steps.map(({ tensor, target }) => stepEntry(tensor, sources.length + target, sourceIndex))
+  // Each entry is made when it is written: all at once would be the largest part of the memory that a plan takes.
+  const entryOf = (i: number) => stepEntry(steps[i]!.tensor, sources.length + steps[i]!.target, sourceIndex)
   return {
-    bytes: encode(files, entries, text),
+    bytes: encode(files, steps.length, entryOf, text),
     files: [...sources, ...targets],
     steps: steps.map(({ tensor }) => tensor),
     stepCount: steps.length,
@@ -81,7 +88,7 @@ export function encodeLoad(weight: Weight, transposed: boolean): EncodedLoad {
     target_offset: 0,
     target_size: size,
   }
-  return { bytes: encode(files, [step], text), files: sources }
+  return { bytes: encode(files, 1, () => step, text), files: sources }
 }
 
 /** A file to be read, in parts that tile it; empty parts are left out. */
@@ -100,27 +107,32 @@ export function encodeDigest(files: readonly DigestFile[]): EncodedPlan {
       .map((part) => ({ ...bytesWork(i, part), target_file: NONE, target_offset: 0, target_size: part.size })),
   )
   return {
-    bytes: encode(entries, steps, text),
+    bytes: encode(entries, steps.length, (i) => steps[i]!, text),
     files: files.map(({ file }) => file),
     steps: [],
     stepCount: steps.length,
   }
 }
 
-function encode(files: readonly FileInput[], steps: readonly StepInput[], text: Text): Uint8Array {
+function encode(
+  files: readonly FileInput[],
+  stepCount: number,
+  stepAt: (index: number) => StepInput,
+  text: Text,
+): Uint8Array {
   const filesStart = Plan.size
   const stepsStart = filesStart + files.length * File.size
-  const textStart = stepsStart + steps.length * Step.size
+  const textStart = stepsStart + stepCount * Step.size
   const bytes = new Uint8Array(textStart + text.size)
   const view = viewOf(bytes)
   writeStruct(view, 0, Plan, {
     hash: ABI_HASH,
     file_count: files.length,
-    step_count: steps.length,
+    step_count: stepCount,
     text_size: text.size,
   })
   for (const [i, file] of files.entries()) writeStruct(view, filesStart + i * File.size, File, file)
-  for (const [i, step] of steps.entries()) writeStruct(view, stepsStart + i * Step.size, Step, step)
+  for (let i = 0; i < stepCount; i += 1) writeStruct(view, stepsStart + i * Step.size, Step, stepAt(i))
   text.copyTo(bytes, textStart)
   return bytes
 }

@@ -40,9 +40,21 @@ interface Named {
   readonly dtype: SafetensorsDtype
 }
 
-/** The order within a file: dtype, then the bytes of the name in UTF-8. */
-export function compareInFile(a: Named, b: Named): number {
-  return RANK.get(a.dtype)! - RANK.get(b.dtype)! || compareUtf8(a.name, b.name)
+/** In the order within a file: dtype, then the bytes of the name in UTF-8. */
+export function sortInFile<T extends Named>(tensors: readonly T[]): T[] {
+  const compareNames = tensors.some(({ name }) => BEYOND_PLAIN.test(name)) ? compareUtf8 : compareUnits
+  return tensors.toSorted((a, b) => {
+    const order = a.dtype === b.dtype ? 0 : RANK.get(a.dtype)! - RANK.get(b.dtype)!
+    return order === 0 ? compareNames(a.name, b.name) : order
+  })
+}
+
+/** Surrogates and what lies beyond them: without these the order of UTF-16 units is that of code points. */
+const BEYOND_PLAIN = /[\ud800-\uffff]/
+
+function compareUnits(a: string, b: string): number {
+  if (a === b) return 0
+  return a < b ? -1 : 1
 }
 
 /** Names as UTF-8 bytes compare, which is by code point. */
@@ -61,7 +73,7 @@ export function compareUtf8(a: string, b: string): number {
  * order of UTF-16 units is the same, and many times faster.
  */
 export function sortUtf8(names: string[]): string[] {
-  return names.some((name) => /[\ud800-\uffff]/.test(name)) ? names.sort(compareUtf8) : names.sort()
+  return names.some((name) => BEYOND_PLAIN.test(name)) ? names.sort(compareUtf8) : names.sort()
 }
 
 /** In UTF-16 the surrogates, which stand for the largest code points, come before U+E000. */

@@ -2,7 +2,7 @@
 import { tensorBytes } from "../containers/dtype.ts"
 import { encodeHeader } from "../containers/safetensors.ts"
 import { DEFAULT_BASE } from "./index-file.ts"
-import { compareInFile, sortNaturally } from "./order.ts"
+import { sortInFile, sortNaturally } from "./order.ts"
 import type { OutputShard, OutputTensor } from "./plan.ts"
 
 /** A tensor before it has a place, and the input shard that holds its stored bytes (of a weight: its codes). */
@@ -69,7 +69,7 @@ function padFive(number: number): string {
 
 /** Gives each tensor its place: the order of the reference writer, no holes, the header first. */
 export function layShard({ name, tensors, metadata }: ShardDraft): OutputShard {
-  const ordered = tensors.toSorted(compareInFile)
+  const ordered = sortInFile(tensors)
   const head = encodeHeader(ordered, metadata, name)
   let offset = head.byteLength
   const placed = ordered.map((draft): OutputTensor => {

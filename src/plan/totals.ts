@@ -26,12 +26,27 @@ export function totalsOf(
   shards: Plan["shards"],
   { config, index, textFiles, sideFiles }: SmallFiles,
 ): Pick<Plan, "weightCount" | "castCount" | "bytesIn" | "bytesOut"> {
-  const tensors = shards.flatMap((shard) => shard.tensors)
   const texts = [config, index?.text, ...textFiles.map(({ text }) => text)]
+  const read = new Set<StoredTensor>()
+  let weightCount = 0
+  let castCount = 0
+  let bytesIn = 0
+  const take = (stored: StoredTensor): void => {
+    const count = read.size
+    if (read.add(stored).size > count) bytesIn += stored.size
+  }
+  for (const { tensors } of shards) {
+    for (const tensor of tensors) {
+      if (isDecoded(tensor)) weightCount += 1
+      if (isCast(tensor)) castCount += 1
+      if (tensor.origin.kind === "weight") for (const source of tensor.origin.weight.sources) take(source.tensor)
+      else take(tensor.origin.tensor)
+    }
+  }
   return {
-    weightCount: tensors.filter(isDecoded).length,
-    castCount: tensors.filter(isCast).length,
-    bytesIn: sum([...new Set(tensors.flatMap(storedOf))].map(({ size }) => size)),
+    weightCount,
+    castCount,
+    bytesIn,
     bytesOut:
       sum(shards.map(({ size }) => size)) +
       sum(texts.map((text) => Buffer.byteLength(text ?? ""))) +

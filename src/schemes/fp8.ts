@@ -64,7 +64,9 @@ export function findNaming(
     if (!codes.name.endsWith(naming.codes)) continue
     const start = codes.name.slice(0, codes.name.length - naming.codes.length)
     const scales = context.tensor(start + naming.scales)
-    if (scales !== undefined && scales !== codes) return { name: start + naming.dense, scales }
+    if (scales === undefined || scales === codes) continue
+    // Mostly the same name: then it is the same string too, which a checkpoint has a hundred thousand of.
+    return { name: naming.dense === naming.codes ? codes.name : start + naming.dense, scales }
   }
   return undefined
 }

@@ -49,10 +49,10 @@ export function takeInventory(checkpoint: Checkpoint, options: Partial<Inventory
   const others = schemes.filter((scheme) => !declared.includes(scheme))
   // The names in a GGUF file mean nothing to the schemes of safetensors.
   const asked = checkpoint.gguf === undefined ? [...declared, ...others] : declared
-  const weights = findWeights(asked, context)
-  const claimed = new Set(weights.flatMap((weight) => weight.sources.map((source) => source.tensor)))
-  const sides = new Set(weights.flatMap((weight) => weight.sides ?? []))
-  const rest = [...checkpoint.tensors.values()].filter((tensor) => !claimed.has(tensor) && !sides.has(tensor))
+  const { weights, claims } = findWeights(asked, context)
+  const sides = new Set<StoredTensor>()
+  for (const weight of weights) for (const side of weight.sides ?? []) sides.add(side)
+  const rest = [...checkpoint.tensors.values()].filter((tensor) => !claims.has(tensor) && !sides.has(tensor))
   // In GGUF the type of a tensor says what it is, whatever its name: what is left is dense.
   if (checkpoint.gguf === undefined) refuseQuantized(rest, asked, context)
 
@@ -76,14 +76,17 @@ function arrange(stored: Inventory, checkpoint: Checkpoint, layout: InventoryOpt
   return isGptOssOriginal(stored) ? arrangeGptOss(stored, checkpoint) : stored
 }
 
+/** The weight, by its name, that a tensor is a source of. */
+type Claims = Map<StoredTensor, string>
+
 /**
  * The weights, in the order of the tensors that hold their codes. Tensors of integers are asked first: most are codes, and
  * the scales that they claim need not be taken to every scheme.
  */
-function findWeights(asked: readonly Scheme[], context: MatchContext): Weight[] {
+function findWeights(asked: readonly Scheme[], context: MatchContext): { weights: Weight[]; claims: Claims } {
   const tensors = [...context.checkpoint.tensors.values()]
   const found: (Weight | undefined)[] = tensors.map(() => undefined)
-  const claims = new Map<StoredTensor, string>()
+  const claims: Claims = new Map()
   for (const floats of [false, true]) {
     for (const [i, tensor] of tensors.entries()) {
       if (isDenseDtype(tensor.dtype) !== floats || claims.has(tensor)) continue
@@ -93,11 +96,11 @@ function findWeights(asked: readonly Scheme[], context: MatchContext): Weight[] 
       found[i] = weight
     }
   }
-  return found.filter((weight) => weight !== undefined)
+  return { weights: found.filter((weight) => weight !== undefined), claims }
 }
 
 /** Throws MalformedError where a tensor is a part of two weights. */
-function claim(weight: Weight, claims: Map<StoredTensor, string>): void {
+function claim(weight: Weight, claims: Claims): void {
   for (const { tensor } of weight.sources) {
     const other = claims.get(tensor)
     if (other !== undefined) {
@@ -137,7 +140,8 @@ function refuseQuantized(rest: readonly StoredTensor[], asked: readonly Scheme[]
 
 /** The name of every output tensor must be its own, and one that safetensors leaves to tensors. */
 function checkNames(weights: readonly Weight[], plain: readonly StoredTensor[]): void {
-  const owners = new Map<string, StoredTensor>(plain.map((tensor) => [tensor.name, tensor]))
+  const names = new Set<string>()
+  for (const { name } of plain) names.add(name)
   for (const weight of weights) {
     const anchor = weight.sources[0]?.tensor
     if (anchor === undefined) throw new Error(`${weight.scheme} made a weight without sources`)
@@ -147,14 +151,15 @@ function checkNames(weights: readonly Weight[], plain: readonly StoredTensor[]):
         found: quote(weight.name),
       })
     }
-    const other = owners.get(weight.name)
-    if (other !== undefined) {
-      throw tensorFault(anchor.file.path, anchor.name, `gives the dense name ${quote(weight.name)}, which is taken`, {
-        expected: "names that differ",
-        found: `tensor ${quote(other.name)} of ${escapeText(other.file.name)}`,
-      })
-    }
-    owners.set(weight.name, anchor)
+    const count = names.size
+    if (names.add(weight.name).size > count) continue
+    const other =
+      plain.find(({ name }) => name === weight.name) ??
+      weights.find(({ name }) => name === weight.name)!.sources[0]!.tensor
+    throw tensorFault(anchor.file.path, anchor.name, `gives the dense name ${quote(weight.name)}, which is taken`, {
+      expected: "names that differ",
+      found: `tensor ${quote(other.name)} of ${escapeText(other.file.name)}`,
+    })
   }
 }
 

@@ -100,7 +100,7 @@ const targets: readonly Target[] = [
       json({ weight_map: { "": "model.safetensors" } }),
     ],
     parse: (bytes) => {
-      for (const shard of new Set(parseIndex(bytes, "fuzz").weightMap.values())) {
+      for (const shard of new Set(parseIndex(bytes, "fuzz").shardNames)) {
         if (/[/\\\0]|^\.\./.test(shard)) throw new Error(`shard ${shard} is a path`)
       }
     },
