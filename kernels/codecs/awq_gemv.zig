@@ -7,6 +7,7 @@
 const std = @import("std");
 const affine_rows = @import("affine_rows.zig");
 const geometry_file = @import("geometry.zig");
+const integer_forms = @import("integer_forms.zig");
 const scale_file = @import("scale.zig");
 const table = @import("../table.zig");
 const vector = @import("../core/vector.zig");
@@ -68,12 +69,40 @@ const Kind = struct {
     }
 };
 
+/// For products: the bytes of the codes are a tile's as they are.
+pub const dot_forms = integer_forms.dot_forms[0..2].*;
+
+pub fn dotForm(geometry: Geometry) ?u8 {
+    return integer_forms.select(true, geometry.parameters[1], geometry.columns);
+}
+
+pub fn spanCodes(tile: *const Tile, row: u64, column: u64, span: *[16]u8) void {
+    span.* = @splat(0);
+    const size = @min(span.len, (tile.columns - column + 1) / 2);
+    @memcpy(span[0..size], tile.line(0, row)[column / 2 ..][0..size]);
+}
+
+pub fn blockScale(tile: *const Tile, row: u64, column: u64) u32 {
+    return @bitCast(scaleAt(tile, row, column));
+}
+
+pub fn blockMinimum(tile: *const Tile, row: u64, column: u64) u32 {
+    const zero = Kind.zero(tile, row, column / tile.parameters[1]);
+    return @bitCast((zero - 8) * scaleAt(tile, row, column));
+}
+
+fn scaleAt(tile: *const Tile, row: u64, column: u64) f32 {
+    const dtype = Dtype.of(tile.parameters[0]).?;
+    return dtype.read(tile.line(1, row), column / tile.parameters[1]);
+}
+
 inline fn nibble(bytes: [*]const u8, index: u64) u32 {
     return bytes[index / 2] >> @intCast(index % 2 * 4) & 15;
 }
 
 pub const samples = [_]Sample{
     sample("groups of 128", .f16, 128, &.{ 0x20, 0x21, 0x1f, 0x28 }),
+    sample("groups of 32", .f16, 32, &.{ 0x20, 0x21, 0x1f, 0x28 }),
     sample("any", .f16, 24, &.{}),
 };
 

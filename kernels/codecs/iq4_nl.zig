@@ -3,6 +3,8 @@
 //!     d f16 | codes 16 bytes: low nibbles are columns 0–15, high ones 16–31      value(code) · d
 const vector = @import("../core/vector.zig");
 const ggml = @import("ggml.zig");
+const dots = @import("../matvec/dot.zig");
+const Tile = @import("../table.zig").Tile;
 
 const codec = ggml.Codec(struct {
     pub const block_columns = 32;
@@ -32,6 +34,22 @@ pub const samples = codec.samples;
 pub const value = codec.value;
 pub const decode = codec.decode;
 pub const scaleFault = codec.scaleFault;
+
+/// For products: the bytes of the codes are a tile's as they are.
+pub const dot_forms = [_]dots.Form{.{ .coded = .{
+    .codes = .{ .four = values },
+    .block_columns = 32,
+    .scale = .f16,
+    .order = dots.halves_order,
+} }};
+
+pub fn spanCodes(tile: *const Tile, row: u64, column: u64, codes: *[16]u8) void {
+    codes.* = codec.blockAt(tile, row, column)[2..].*;
+}
+
+pub fn blockScale(tile: *const Tile, row: u64, column: u64) u32 {
+    return ggml.halfBits(codec.blockAt(tile, row, column));
+}
 
 /// Of IQ4_XS too.
 pub const values = [16]i8{

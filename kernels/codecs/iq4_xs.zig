@@ -11,11 +11,21 @@ const vector = @import("../core/vector.zig");
 const values = @import("iq4_nl.zig").values;
 const ggml = @import("ggml.zig");
 
+const codes_at = 8;
+
+/// The scale of group `g` less 32.
+fn scaleAt(block: [*]const u8, g: usize) i8 {
+    const low = block[4 + g / 2] >> @intCast(g % 2 * 4) & 15;
+    const high = block[2 + g / 4] >> @intCast(g % 4 * 2) & 3;
+    return @as(i8, @intCast(low | high << 4)) - 32;
+}
+const dots = @import("../matvec/dot.zig");
+const Tile = @import("../table.zig").Tile;
+
 const codec = ggml.Codec(struct {
     pub const block_columns = 256;
     pub const block_bytes = 136;
     pub const scales_are_f16 = true;
-    const codes_at = 8;
 
     pub inline fn isOrdinary(comptime target: ggml.Target, block: [*]const u8) bool {
         return ggml.isModerate(target, 32 * 127, block);
@@ -23,12 +33,9 @@ const codec = ggml.Codec(struct {
 
     pub fn value(block: [*]const u8, i: usize) f32 {
         const g = i / 32;
-        const low = block[4 + g / 2] >> @intCast(g % 2 * 4) & 15;
-        const high = block[2 + g / 4] >> @intCast(g % 4 * 2) & 3;
-        const scale: f32 = @floatFromInt(low | high << 4);
         const byte = block[codes_at + 16 * g + i % 16];
         const code = if (i % 32 < 16) byte & 15 else byte >> 4;
-        const db = ggml.product(ggml.half(block), scale - 32);
+        const db = ggml.product(ggml.half(block), @floatFromInt(scaleAt(block, g)));
         return ggml.product(db, @floatFromInt(values[code]));
     }
 
@@ -61,3 +68,23 @@ pub const samples = codec.samples;
 pub const value = codec.value;
 pub const decode = codec.decode;
 pub const scaleFault = codec.scaleFault;
+
+/// For products: the bytes of the codes, and d, are a tile's as they are.
+pub const dot_forms = [_]dots.Form{.{ .coded = .{
+    .codes = .{ .four = values },
+    .block_columns = 32,
+    .scale = .int8,
+    .order = dots.halves_order,
+} }};
+
+pub fn spanCodes(tile: *const Tile, row: u64, column: u64, codes: *[16]u8) void {
+    codes.* = codec.blockAt(tile, row, column)[codes_at + column % 256 / 2 ..][0..16].*;
+}
+
+pub fn blockScale(tile: *const Tile, row: u64, column: u64) u32 {
+    return @as(u8, @bitCast(scaleAt(codec.blockAt(tile, row, column), column % 256 / 32)));
+}
+
+pub fn segmentFactors(tile: *const Tile, row: u64, column: u64) u32 {
+    return ggml.halfBits(codec.blockAt(tile, row, column));
+}

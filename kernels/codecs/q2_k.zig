@@ -7,13 +7,21 @@
 const ggml = @import("ggml.zig");
 const vector = @import("../core/vector.zig");
 
+const codes_at = 16;
+const d_at = 80;
+const dmin_at = 82;
+
+fn codeAt(block: [*]const u8, i: usize) u8 {
+    return block[codes_at + i / 128 * 32 + i % 32] >> @intCast(i % 128 / 32 * 2) & 3;
+}
+const std = @import("std");
+const dots = @import("../matvec/dot.zig");
+const Tile = @import("../table.zig").Tile;
+
 const codec = ggml.Codec(struct {
     pub const block_columns = 256;
     pub const block_bytes = 84;
     pub const scales_are_f16 = true;
-    const codes_at = 16;
-    const d_at = 80;
-    const dmin_at = 82;
 
     pub inline fn isOrdinary(comptime target: ggml.Target, block: [*]const u8) bool {
         return ggml.isModerate(target, 90, block + d_at) and
@@ -21,8 +29,7 @@ const codec = ggml.Codec(struct {
     }
 
     pub fn value(block: [*]const u8, i: usize) f32 {
-        const byte = block[codes_at + i / 128 * 32 + i % 32];
-        const code: f32 = @floatFromInt(byte >> @intCast(i % 128 / 32 * 2) & 3);
+        const code: f32 = @floatFromInt(codeAt(block, i));
         const scale: f32 = @floatFromInt(block[i / 16] & 15);
         const minimum: f32 = @floatFromInt(block[i / 16] >> 4);
         const low = ggml.product(ggml.half(block + dmin_at), minimum);
@@ -53,3 +60,33 @@ pub const samples = codec.samples;
 pub const value = codec.value;
 pub const decode = codec.decode;
 pub const scaleFault = codec.scaleFault;
+
+/// For products: codes become nibbles; both f16 and all integers stay what they are.
+pub const dot_forms = [_]dots.Form{.{ .coded = .{
+    .codes = .{ .four = std.simd.iota(i8, 16) },
+    .block_columns = 16,
+    .scale = .uint8,
+    .has_minimum = true,
+    .order = dots.neighbour_order,
+} }};
+
+pub fn spanCodes(tile: *const Tile, row: u64, column: u64, codes: *[16]u8) void {
+    const block = codec.blockAt(tile, row, column);
+    for (codes, 0..) |*byte, j| {
+        const i = column % 256 + 2 * j;
+        byte.* = codeAt(block, i) | codeAt(block, i + 1) << 4;
+    }
+}
+
+pub fn blockScale(tile: *const Tile, row: u64, column: u64) u32 {
+    return codec.blockAt(tile, row, column)[column % 256 / 16] & 15;
+}
+
+pub fn blockMinimum(tile: *const Tile, row: u64, column: u64) u32 {
+    return codec.blockAt(tile, row, column)[column % 256 / 16] >> 4;
+}
+
+/// d and dmin, as they stand.
+pub fn segmentFactors(tile: *const Tile, row: u64, column: u64) u32 {
+    return std.mem.readInt(u32, codec.blockAt(tile, row, column)[d_at..][0..4], .little);
+}

@@ -10,29 +10,40 @@ const ggml = @import("ggml.zig");
 const std = @import("std");
 const vector = @import("../core/vector.zig");
 
+const low_at = 32;
+const scales_at = 96;
+const d_at = 108;
+
+fn codeAt(block: [*]const u8, i: usize) u8 {
+    const h = i / 128;
+    const s = i % 128 / 32;
+    const low = block[low_at + 32 * h + i % 32] >> @intCast(2 * s) & 3;
+    return low | (block[i % 32] >> @intCast(4 * h + s) & 1) << 2;
+}
+
+/// Scale `j` less 32.
+fn scaleAt(block: [*]const u8, j: usize) i8 {
+    const bytes = block + scales_at;
+    const low = bytes[j % 8] >> @intCast(4 * (j / 8)) & 15;
+    const high = bytes[8 + j % 4] >> @intCast(2 * (j / 4)) & 3;
+    return @as(i8, @intCast(low | high << 4)) - 32;
+}
+const dots = @import("../matvec/dot.zig");
+const Tile = @import("../table.zig").Tile;
+
 const codec = ggml.Codec(struct {
     pub const block_columns = 256;
     pub const block_bytes = 110;
     pub const scales_are_f16 = true;
-    const low_at = 32;
-    const scales_at = 96;
-    const d_at = 108;
 
     pub inline fn isOrdinary(comptime target: ggml.Target, block: [*]const u8) bool {
         return ggml.isModerate(target, 128, block + d_at);
     }
 
     pub fn value(block: [*]const u8, i: usize) f32 {
-        const h = i / 128;
-        const s = i % 128 / 32;
-        const low = block[low_at + 32 * h + i % 32] >> @intCast(2 * s) & 3;
-        const high = block[i % 32] >> @intCast(4 * h + s) & 1;
-        const code: f32 = @floatFromInt(low | high << 2);
-        const j = i / 16;
-        const bytes = block + scales_at;
-        const scale: f32 = @floatFromInt((bytes[j % 8] >> @intCast(4 * (j / 8)) & 15) |
-            (bytes[8 + j % 4] >> @intCast(2 * (j / 4)) & 3) << 4);
-        return ggml.product(ggml.product(ggml.half(block + d_at), scale - 32), code - 4);
+        const code: f32 = @floatFromInt(codeAt(block, i));
+        const d = ggml.product(ggml.half(block + d_at), @floatFromInt(scaleAt(block, i / 16)));
+        return ggml.product(d, code - 4);
     }
 
     pub inline fn decodeBlock(block: [*]const u8, out: anytype) void {
@@ -69,3 +80,27 @@ pub const samples = codec.samples;
 pub const value = codec.value;
 pub const decode = codec.decode;
 pub const scaleFault = codec.scaleFault;
+
+/// For products: codes become nibbles around 8; the f16 and the integer scales stay what they are.
+pub const dot_forms = [_]dots.Form{.{ .coded = .{
+    .codes = .{ .four = dots.centered_nibbles },
+    .block_columns = 16,
+    .scale = .int8,
+    .order = dots.neighbour_order,
+} }};
+
+pub fn spanCodes(tile: *const Tile, row: u64, column: u64, codes: *[16]u8) void {
+    const block = codec.blockAt(tile, row, column);
+    for (codes, 0..) |*byte, j| {
+        const i = column % 256 + 2 * j;
+        byte.* = codeAt(block, i) + 4 | codeAt(block, i + 1) + 4 << 4;
+    }
+}
+
+pub fn blockScale(tile: *const Tile, row: u64, column: u64) u32 {
+    return @as(u8, @bitCast(scaleAt(codec.blockAt(tile, row, column), column % 256 / 16)));
+}
+
+pub fn segmentFactors(tile: *const Tile, row: u64, column: u64) u32 {
+    return ggml.halfBits(codec.blockAt(tile, row, column)[d_at..]);
+}

@@ -5,6 +5,14 @@
 //! (code - 16) · d
 const ggml = @import("ggml.zig");
 
+fn codeAt(block: [*]const u8, i: usize) u8 {
+    const byte = block[6 + i % 16];
+    const low = if (i < 16) byte & 15 else byte >> 4;
+    return low | (block[2 + i / 8] >> @intCast(i % 8) & 1) << 4;
+}
+const dots = @import("../matvec/dot.zig");
+const Tile = @import("../table.zig").Tile;
+
 const codec = ggml.Codec(struct {
     pub const block_columns = 32;
     pub const block_bytes = 22;
@@ -15,10 +23,7 @@ const codec = ggml.Codec(struct {
     }
 
     pub fn value(block: [*]const u8, i: usize) f32 {
-        const byte = block[6 + i % 16];
-        const low = if (i < 16) byte & 15 else byte >> 4;
-        const fifth = block[2 + i / 8] >> @intCast(i % 8) & 1;
-        const code: f32 = @floatFromInt(low | fifth << 4);
+        const code: f32 = @floatFromInt(codeAt(block, i));
         return ggml.product(ggml.half(block), code - 16);
     }
 
@@ -34,3 +39,20 @@ pub const samples = codec.samples;
 pub const value = codec.value;
 pub const decode = codec.decode;
 pub const scaleFault = codec.scaleFault;
+
+/// For products: codes become bytes.
+pub const dot_forms = [_]dots.Form{.{ .coded = .{
+    .codes = .eight,
+    .block_columns = 32,
+    .scale = .f16,
+    .order = dots.column_order,
+} }};
+
+pub fn spanCodes(tile: *const Tile, row: u64, column: u64, codes: *[32]u8) void {
+    const block = codec.blockAt(tile, row, column);
+    for (codes, 0..) |*code, i| code.* = codeAt(block, i) -% 16;
+}
+
+pub fn blockScale(tile: *const Tile, row: u64, column: u64) u32 {
+    return ggml.halfBits(codec.blockAt(tile, row, column));
+}

@@ -5,6 +5,14 @@
 //! code · d + m
 const ggml = @import("ggml.zig");
 
+fn codeAt(block: [*]const u8, i: usize) u8 {
+    const byte = block[8 + i % 16];
+    const low = if (i < 16) byte & 15 else byte >> 4;
+    return low | (block[4 + i / 8] >> @intCast(i % 8) & 1) << 4;
+}
+const dots = @import("../matvec/dot.zig");
+const Tile = @import("../table.zig").Tile;
+
 const codec = ggml.Codec(struct {
     pub const block_columns = 32;
     pub const block_bytes = 24;
@@ -15,10 +23,7 @@ const codec = ggml.Codec(struct {
     }
 
     pub fn value(block: [*]const u8, i: usize) f32 {
-        const byte = block[8 + i % 16];
-        const low = if (i < 16) byte & 15 else byte >> 4;
-        const fifth = block[4 + i / 8] >> @intCast(i % 8) & 1;
-        const code: f32 = @floatFromInt(low | fifth << 4);
+        const code: f32 = @floatFromInt(codeAt(block, i));
         return ggml.multiplyAdd(ggml.half(block), code, ggml.half(block + 2));
     }
 
@@ -35,3 +40,25 @@ pub const samples = codec.samples;
 pub const value = codec.value;
 pub const decode = codec.decode;
 pub const scaleFault = codec.scaleFault;
+
+/// For products: codes become bytes. What tiles take off is -m.
+pub const dot_forms = [_]dots.Form{.{ .coded = .{
+    .codes = .eight,
+    .block_columns = 32,
+    .scale = .f16,
+    .has_minimum = true,
+    .order = dots.column_order,
+} }};
+
+pub fn spanCodes(tile: *const Tile, row: u64, column: u64, codes: *[32]u8) void {
+    const block = codec.blockAt(tile, row, column);
+    for (codes, 0..) |*code, i| code.* = codeAt(block, i);
+}
+
+pub fn blockScale(tile: *const Tile, row: u64, column: u64) u32 {
+    return ggml.halfBits(codec.blockAt(tile, row, column));
+}
+
+pub fn blockMinimum(tile: *const Tile, row: u64, column: u64) u32 {
+    return ggml.halfBits(codec.blockAt(tile, row, column)[2..]) ^ 0x8000;
+}

@@ -10,12 +10,22 @@ const ggml = @import("ggml.zig");
 const vector = @import("../core/vector.zig");
 const k_scales = @import("k_scales.zig");
 
+const fifth_at = 16;
+const low_at = 48;
+
+fn codeAt(block: [*]const u8, i: usize) u8 {
+    const byte = block[low_at + i / 64 * 32 + i % 32];
+    const low = if (i % 64 < 32) byte & 15 else byte >> 4;
+    return low | (block[fifth_at + i % 32] >> @intCast(i / 32) & 1) << 4;
+}
+const std = @import("std");
+const dots = @import("../matvec/dot.zig");
+const Tile = @import("../table.zig").Tile;
+
 const codec = ggml.Codec(struct {
     pub const block_columns = 256;
     pub const block_bytes = 176;
     pub const scales_are_f16 = true;
-    const fifth_at = 16;
-    const low_at = 48;
 
     pub inline fn isOrdinary(comptime target: ggml.Target, block: [*]const u8) bool {
         return ggml.isModerate(target, 2 * 63 * 31, block) and
@@ -23,10 +33,7 @@ const codec = ggml.Codec(struct {
     }
 
     pub fn value(block: [*]const u8, i: usize) f32 {
-        const byte = block[low_at + i / 64 * 32 + i % 32];
-        const low = if (i % 64 < 32) byte & 15 else byte >> 4;
-        const fifth = block[fifth_at + i % 32] >> @intCast(i / 32) & 1;
-        return k_scales.value(block, i / 32, @floatFromInt(low | fifth << 4));
+        return k_scales.value(block, i / 32, @floatFromInt(codeAt(block, i)));
     }
 
     pub inline fn decodeBlock(block: [*]const u8, out: anytype) void {
@@ -51,3 +58,30 @@ pub const samples = codec.samples;
 pub const value = codec.value;
 pub const decode = codec.decode;
 pub const scaleFault = codec.scaleFault;
+
+/// For products: codes become bytes; both f16 and all integers stay what they are.
+pub const dot_forms = [_]dots.Form{.{ .coded = .{
+    .codes = .eight,
+    .block_columns = 32,
+    .scale = .uint8,
+    .has_minimum = true,
+    .order = dots.column_order,
+} }};
+
+pub fn spanCodes(tile: *const Tile, row: u64, column: u64, codes: *[32]u8) void {
+    const block = codec.blockAt(tile, row, column);
+    for (codes, column % 256..) |*code, i| code.* = codeAt(block, i);
+}
+
+pub fn blockScale(tile: *const Tile, row: u64, column: u64) u32 {
+    return k_scales.scaleOf(codec.blockAt(tile, row, column), column % 256 / 32);
+}
+
+pub fn blockMinimum(tile: *const Tile, row: u64, column: u64) u32 {
+    return k_scales.minimumOf(codec.blockAt(tile, row, column), column % 256 / 32);
+}
+
+/// d and dmin, as they stand.
+pub fn segmentFactors(tile: *const Tile, row: u64, column: u64) u32 {
+    return std.mem.readInt(u32, codec.blockAt(tile, row, column)[0..4], .little);
+}
