@@ -14,7 +14,7 @@ import { describePart, partOf } from "../plan/part.ts"
 import type { Plan } from "../plan/plan.ts"
 import { renderFacts } from "../ui/table.ts"
 import type { Palette } from "../ui/terminal.ts"
-import type { ConversionReport } from "../writer/types.ts"
+import type { ConversionReport, FinishReport } from "../writer/types.ts"
 import { comparedText } from "./compared.ts"
 
 /** What the work will take, in a line for the head of the progress. */
@@ -50,7 +50,14 @@ export function reportLines(output: string, report: ConversionReport, plan: Plan
       verified === undefined ? "not asked for" : `${comparedText(verified)} (${formatSeconds(verified.seconds)})`,
     ],
   ]
+  if (report.finished !== undefined) facts.push(["finished", finishText(report.finished)])
   return renderFacts(facts, { paintName: paint.faint })
+}
+
+/** What the last part has finished. */
+function finishText({ parts, bytes, files, bytesChecked }: FinishReport): string {
+  const checked = bytesChecked > 0 ? ", compared with the parts' checksums" : ""
+  return `all ${formatPlural(parts, "part")}: ${formatBytes(bytes)} in ${formatPlural(files.length, "file")}${checked}`
 }
 
 /** How the input was read and the output written. */
@@ -87,6 +94,16 @@ export function reportJson(report: ConversionReport): unknown {
             elements_compared: verified.elementsCompared,
             elements_total: verified.elementsTotal,
             seconds: verified.seconds,
+          },
+    finished:
+      report.finished === undefined
+        ? null
+        : {
+            files: report.finished.files,
+            parts: report.finished.parts,
+            bytes: report.finished.bytes,
+            bytes_checked: report.finished.bytesChecked,
+            seconds: report.finished.seconds,
           },
   }
 }

@@ -52,6 +52,7 @@ const options = {
     help: "tensor bytes in each file",
   }),
   part: part({ group: "Output", help: "make every N-th shard from the I-th; `finish` completes the output" }),
+  finish: flag({ group: "Output", help: "of a part: the one that ends last does what `finish` does" }),
   resume: flag({ group: "Output", help: "go on where an earlier run ended" }),
   force: flag({ short: "f", group: "Output", help: "replace the output" }),
   "dry-run": flag({ short: "n", group: "Output", help: "print the plan and write nothing" }),
@@ -87,6 +88,7 @@ function part(described: { group: string; help: string }): Option<Part | undefin
 function planOptions(values: Values): Omit<PlanOptions, "kind"> {
   if (values["keep-dtypes"] && values["cast-all"])
     throw new UsageError("--keep-dtypes and --cast-all exclude each other")
+  if (values.finish && values.part === undefined) throw new UsageError("--finish needs --part")
   if (values.resume && values.force) throw new UsageError("--resume and --force exclude each other")
   return {
     to: values.to,
@@ -132,6 +134,7 @@ async function convert(plan: Plan, output: string, values: Values, ui: Ui): Prom
       runPlan(plan, {
         output,
         part: values.part,
+        finish: values.finish,
         force: values.force,
         resume: values.resume,
         manifest: values.manifest,
@@ -173,14 +176,14 @@ export default command(
         "source, options and version, a killed one too, after it has checked them.",
       ].join(" "),
       [
-        "Parts may run at once, in any order, on machines that share the folder; each says when it is done, and finish gives",
-        "the output its names when all are.",
+        "Parts may run at once, in any order, on machines that share the folder; each says when it is done, and finish (or",
+        "with --finish the part that ends last) gives the output its names when all are.",
       ].join(" "),
     ],
     examples: [
       { line: "dequantizer convert gpt-oss-20b/ -o gpt-oss-20b-bf16/", what: "a folder" },
       {
-        line: "dequantizer convert gpt-oss-20b/ -o out/ --part 2/4 --resume",
+        line: "dequantizer convert gpt-oss-20b/ -o out/ --part 2/4 --resume --finish",
         what: "a quarter, on one of four machines",
       },
       { line: "dequantizer convert gpt-oss-20b/ -o out/ --to f32 --shard-size 5GB -n", what: "only the plan of it" },

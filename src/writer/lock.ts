@@ -32,6 +32,9 @@ interface Holder {
   readonly host: string
 }
 
+/** Another run holds the lock. */
+export class LockHeldError extends RefusedError {}
+
 /** Each further attempt needs another run that has released the lock in the middle of the last one. */
 const ATTEMPTS_MAX = 100
 /** Far more than a holder needs: a host name has at most 64 bytes. */
@@ -144,10 +147,10 @@ async function isNamed(path: string, { dev, ino }: Stats): Promise<boolean> {
   }
 }
 
-function refusal(place: RunPlace, holder: Holder | undefined): RefusedError {
+function refusal(place: RunPlace, holder: Holder | undefined): LockHeldError {
   const who = holder === undefined ? "" : ` (process ${holder.pid} on ${escapeText(holder.host)})`
   const what = place.part === undefined ? "it" : `part ${partText(place.part)} of it`
-  return new RefusedError(`${escapeText(place.path)}: another run is writing ${what}${who}`)
+  return new LockHeldError(`${escapeText(place.path)}: another run is writing ${what}${who}`)
 }
 
 async function writeHolder(file: FileHandle): Promise<void> {

@@ -1,7 +1,7 @@
 /**
  * Running a part of a plan: its shards, and for the first part the small files, are written, flushed and checked as those
- * of any run, and then stay under their temporary names, with a journal that says that the part is done. `finishParts`
- * gives the output its names. Until then nothing in the folder can be taken for an output.
+ * of any run, and then stay under their temporary names, with a journal that says that the part is done. `finishParts`, or
+ * the last part where that is asked for, gives the output its names. Until then nothing in the folder can be taken for an output.
  *
  * Parts may run at once on machines that share the folder. Each holds a lock of its own and shares the output's.
  */
@@ -18,6 +18,7 @@ import { syncFolder, writeText } from "./files.ts"
 import { fingerprintOf } from "./fingerprint.ts"
 import { throwIfCancelled } from "./job.ts"
 import { type FinishedShard, Journal, readJournal, removeJournal } from "./journal.ts"
+import { finishIfLast, resumeFinishing } from "./last-part.ts"
 import { acquireLock, type Lock } from "./lock.ts"
 import { manifestText } from "./manifest.ts"
 import { refuseOtherParts, refuseOthersInPlace } from "./parts.ts"
@@ -54,8 +55,15 @@ export async function runPart(whole: Plan, part: Part, options: RunOptions): Pro
   const manifest = options.manifest ? manifestName(output) : undefined
   const place = { ...output, part, names: outputNames(plan).filter((name) => name !== manifest) }
   await requireWritable(output)
-  const workspace = new Workspace()
-  const work = { whole, plan, output, place, workspace, options }
+  const resumed = options.finish && options.resume ? await resumeFinishing(output, options) : undefined
+  const report = await runLocked({ whole, plan, output, place, workspace: new Workspace(), options }, started)
+  const finished = resumed ?? (options.finish ? await finishIfLast(output, options) : undefined)
+  return { ...report, part, finished }
+}
+
+/** From the taking of the locks to their release. */
+async function runLocked(work: Work, started: number): Promise<Omit<ConversionReport, "part" | "finished">> {
+  const { plan, output, place, workspace } = work
   const locks: Lock[] = []
   try {
     await workspace.makeFolder(output.path)
@@ -63,7 +71,7 @@ export async function runPart(whole: Plan, part: Part, options: RunOptions): Pro
     locks.push(await acquireLock(place))
     const { made, resumed, wasComplete } = await produce(work)
     workspace.keepAll()
-    return { ...reportOf(plan, place, made, started), part, resumed, wasComplete }
+    return { ...reportOf(plan, place, made, started), resumed, wasComplete }
   } finally {
     await workspace.discardFiles()
     for (const lock of locks.toReversed()) await lock.release()

@@ -32,6 +32,7 @@ import type { ConversionReport, RunOptions } from "./types.ts"
  */
 export async function runPlan(plan: Plan, options: RunOptions): Promise<ConversionReport> {
   if (options.resume && options.force) throw new UsageError("--resume and --force exclude each other")
+  if (options.finish && options.part === undefined) throw new UsageError("--finish needs --part")
   const started = performance.now()
   throwIfCancelled(options.signal)
   if (options.part !== undefined) return await runPart(plan, options.part, options)
@@ -48,7 +49,8 @@ export async function runPlan(plan: Plan, options: RunOptions): Promise<Conversi
     lock = await acquireLock(place)
     const { made, resumed, wasComplete } = await produce(plan, place, workspace, options, lock)
     workspace.keepAll()
-    return { ...reportOf(plan, place, made, started), part: undefined, resumed, wasComplete }
+    const report = reportOf(plan, place, made, started)
+    return { ...report, part: undefined, resumed, wasComplete, finished: undefined }
   } finally {
     await workspace.discardFiles()
     await lock?.release()

@@ -46,6 +46,8 @@ export interface RunOptions extends WorkOptions {
   readonly resume?: boolean | undefined
   /** Make only this part of an output folder; `finishParts` gives the output its names when all parts are there. */
   readonly part?: Part | undefined
+  /** Of a part: finish the output if this part is the last one that ends. A later `finishParts` does no harm. */
+  readonly finish?: boolean | undefined
   /** Write a manifest with the BLAKE3 of each file and each tensor. */
   readonly manifest?: boolean | undefined
   /** Read the output back and compare with the scalar decoder before it gets its final name; default "sample". */
@@ -128,6 +130,8 @@ export interface ConversionReport {
   /** The output was there, complete, before the run, which only looked at it: `nonFinite` counts nothing. */
   readonly wasComplete: boolean
   readonly verified: VerifyReport | undefined
+  /** What the finishing of the output came to, where this part was the last one and was to do it. */
+  readonly finished: FinishReport | undefined
 }
 
 export interface FinishOptions extends WorkOptions {

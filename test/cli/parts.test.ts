@@ -29,6 +29,19 @@ describe("convert --part", () => {
     expect(JSON.parse(again.stdout).shards_kept).toBeGreaterThan(0)
   })
 
+  test("--finish: the last part finishes, and says so", async () => {
+    using made = parts()
+    const first = await made.convert("2/3", "--finish", "--json")
+    expect(JSON.parse(first.stdout).finished).toBeNull()
+    await made.convert("3/3", "--finish")
+    const { stdout, stderr, exitCode } = await made.convert("1/3", "--finish")
+    expect(stdout).toMatch(/\nfinished +all 3 parts: \S+ kB in \d+ files, compared with the parts' checksums\n$/)
+    expect({ stderr, exitCode }).toEqual({ stderr: "", exitCode: 0 })
+    expect((await run(["verify", made.output, "--source", made.source, "--full"])).exitCode).toBe(0)
+    const whole = await run(["convert", made.source, "-o", made.folder.file("other"), "--finish"])
+    expect(whole).toMatchObject({ stderr: "dequantizer: --finish needs --part\n", exitCode: 2 })
+  })
+
   test("--dry-run shows that part, and writes nothing", async () => {
     using made = parts()
     const { stdout, exitCode } = await made.convert("1/3", "-n")
