@@ -4,9 +4,10 @@
  *     npm run bench [-- convert] [--case NAME]... [--place tmpfs|disk] [--repeat N] [--peers N] [-- options of convert]
  *     npm run bench -- matvec [--repeat N] [--shape [E×]ROWSxCOLUMNS] [--threads N] [--part]
  *     npm run bench -- startup [--repeat N]
+ *     npm run bench -- scale [--layers N]... [--place tmpfs|disk] [--repeat N]
  *
  * Cases of convert: original, hf, fp8, gptq, gguf; by default all of them, on tmpfs. They need 8 GB there, or on the disk
- * of the temporary folder; matvec needs 2 GB. Whom both are compared with `bun test/bench/peers/setup.ts` installs.
+ * of the temporary folder; matvec needs 2 GB, scale 19 GB. Whom both are compared with `bun test/bench/peers/setup.ts` installs.
  * Of matvec only a run as it stands is kept; with --part, for machines that are idle for a minute at a time, each run's
  * shapes join those that earlier ones of the same commit have kept.
  */
@@ -21,6 +22,8 @@ import { benchMatvec, MATVEC_BENCH } from "./matvec.ts"
 import type { MatvecShape } from "./matvec-contenders.ts"
 import { describeMatvec, describeScaling } from "./matvec-report.ts"
 import { keepMatvecResults } from "./matvec-results.ts"
+import { benchScale, describeScale, SCALE_BENCH } from "./scale.ts"
+import { keepScaleResults } from "./scale-results.ts"
 import { benchStartup, describeStartup } from "./startup.ts"
 
 /** Starts of each command. */
@@ -30,7 +33,8 @@ const RESULTS = join(import.meta.dir, "results")
 
 const USAGE = `usage: run.ts convert [--case NAME]... [--place tmpfs|disk] [--repeat N] [--peers N] [-- options]
        run.ts matvec [--repeat N] [--shape [EXPERTSx]ROWSxCOLUMNS] [--threads N] [--part]
-       run.ts startup [--repeat N]`
+       run.ts startup [--repeat N]
+       run.ts scale [--layers N]... [--place tmpfs|disk] [--repeat N]`
 
 function parse() {
   const { values, positionals } = parseArgs({
@@ -40,6 +44,7 @@ function parse() {
       case: { type: "string", multiple: true },
       place: { type: "string", default: CONVERT_BENCH.place },
       peers: { type: "string" },
+      layers: { type: "string", multiple: true },
       shape: { type: "string", multiple: true },
       threads: { type: "string", multiple: true },
       part: { type: "boolean" },
@@ -89,6 +94,19 @@ async function runStartup({ repeat }: Arguments): Promise<Ran> {
   return { lines: describeStartup(results), keep: repeat === undefined ? keep : undefined }
 }
 
+async function runScale({ layers, place: wanted, repeat }: Arguments): Promise<Ran> {
+  const place = CONVERT_PLACES.find((one) => one === wanted)
+  if (place === undefined) throw new Error(USAGE)
+  const result = await benchScale({
+    ...SCALE_BENCH,
+    place,
+    layers: layers?.map((text) => count(text, 0)) ?? SCALE_BENCH.layers,
+    repeat: count(repeat, SCALE_BENCH.repeat),
+  })
+  const keep = (machine: MachineLabel) => keepScaleResults(result, machine)
+  return { lines: describeScale(result), keep: layers === undefined ? keep : undefined }
+}
+
 function parseShape(text: string): MatvecShape {
   const numbers = text.split(/[x×]/).map((word) => count(word, 0))
   const [columns, rows, experts = 1] = numbers.toReversed()
@@ -104,7 +122,7 @@ function count(text: string | undefined, initial: number): number {
 
 async function main(): Promise<void> {
   const given = parse()
-  const bench = { convert: runConvert, matvec: runMatvec, startup: runStartup }[given.name]
+  const bench = { convert: runConvert, matvec: runMatvec, startup: runStartup, scale: runScale }[given.name]
   if (bench === undefined) throw new Error(USAGE)
   const machine = describeMachine()
   console.log(`${machine.cpu}, ${machine.cores} cores, level ${machine.level}, commit ${machine.commit}`)
