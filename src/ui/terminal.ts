@@ -46,9 +46,18 @@ export function palette(enabled: boolean): Palette {
 export const stdoutIsTerminal = (): boolean => isatty(STDOUT)
 export const stderrIsTerminal = (): boolean => isatty(STDERR)
 
-/** Columns of the terminal behind stdout or stderr; 80 where neither is one. */
-export function terminalWidth(stream: "stdout" | "stderr"): number {
-  const columns = process[stream].columns
+/** What a stream says of its terminal, if it has one. */
+interface TerminalStream {
+  readonly columns?: number
+  /** Asks the terminal. Without it a new width is known only when the event loop has come to its signal. */
+  readonly _refreshSize?: () => void
+}
+
+/** Columns of the terminal behind stdout or stderr, as they are now; 80 where neither is one. */
+export function terminalWidth(name: "stdout" | "stderr"): number {
+  const stream: TerminalStream = process[name]
+  stream._refreshSize?.()
+  const { columns } = stream
   return Math.min(WIDTH_MAX, columns !== undefined && columns > 0 ? columns : WIDTH_DEFAULT)
 }
 
