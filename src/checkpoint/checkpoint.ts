@@ -2,6 +2,7 @@
 import type { ContainerFile, StoredTensor } from "../containers/container.ts"
 import type { GgufMetadata } from "../containers/gguf-metadata.ts"
 import type { JsonObject } from "../containers/json.ts"
+import type { FolderBounds } from "./links.ts"
 
 /** A file of the folder that is neither weights, index nor config.json. */
 export interface SideFile {
@@ -13,6 +14,8 @@ export interface SideFile {
    * A file that only describes the quantization (quantize_config.json, hf_quant_config.json, …): it is not copied.
    */
   readonly quantization: boolean
+  /** Of its folder. It may be opened by `insideOpener` alone: the path may lead elsewhere by then. */
+  readonly bounds: FolderBounds
 }
 
 /** The `*.index.json` of a sharded checkpoint. */

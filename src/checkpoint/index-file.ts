@@ -4,7 +4,7 @@
  */
 import { basename } from "node:path"
 import type { ContainerFile, StoredTensor } from "../containers/container.ts"
-import { readWhole } from "../containers/file.ts"
+import { type Opener, readWhole } from "../containers/file.ts"
 import { decodeUtf8, isJsonObject, type JsonObject, JsonReader } from "../containers/json.ts"
 import { fileFault, quote, tensorFault } from "../containers/quote.ts"
 import type { CheckpointIndex } from "./checkpoint.ts"
@@ -12,9 +12,9 @@ import type { CheckpointIndex } from "./checkpoint.ts"
 /** A million tensors take about 100 MB. */
 const INDEX_SIZE_MAX = 512 * 1024 * 1024
 
-/** Reads and checks an index by itself. Throws MalformedError, IoError. Linear in its entries. */
-export async function readIndex(path: string): Promise<CheckpointIndex> {
-  return parseIndex(await readWhole(path, INDEX_SIZE_MAX), path)
+/** Reads and checks an index by itself. Throws MalformedError, IoError, and what `opener` throws. Linear in its entries. */
+export async function readIndex(path: string, opener?: Opener): Promise<CheckpointIndex> {
+  return parseIndex(await readWhole(path, INDEX_SIZE_MAX, opener), path)
 }
 
 /** An index from its bytes. */

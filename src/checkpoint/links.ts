@@ -1,14 +1,20 @@
 /**
- * Symbolic links of a checkpoint's folder. A link must not make the program read, and so publish, a file from
- * elsewhere on the machine. The one layout that lives of such links is the Hugging Face cache:
+ * Files of a checkpoint's folder, whose names a stranger has chosen. A symbolic link must not make the program read,
+ * and so publish, a file from elsewhere on the machine. The one layout that lives of links is the Hugging Face cache:
  *
  *     models--org--name/snapshots/<revision>/model.safetensors -> ../../blobs/<hash>
+ *
+ * openat2(2) with RESOLVE_BENEATH would refuse these. Instead nothing is asked of a name that could lead elsewhere a moment
+ * later: the name is resolved once, to a descriptor that cannot be read from (O_PATH), the kernel says where that file lies,
+ * and it is this file that is then opened, not the name.
  */
-import { type FileHandle, lstat, readlink, realpath } from "node:fs/promises"
+import { lstat, open, readlink, realpath } from "node:fs/promises"
 import { basename, dirname, join, sep } from "node:path"
-import { ioFault } from "../containers/file.ts"
+import { ioFault, notRegular, type Opener, READ_FLAGS } from "../containers/file.ts"
 import { fileFault, quote } from "../containers/quote.ts"
-import type { MalformedError } from "../errors.ts"
+
+/** From asm-generic/fcntl.h; node:fs does not name it. Opens no FIFO and wakes no device. */
+const O_PATH = 0o10000000
 
 /** Folders between a file and the `snapshots` folder above it; repositories are flat or nearly so. */
 const SNAPSHOT_DEPTH_MAX = 8
@@ -39,8 +45,35 @@ export async function folderBounds(folder: string): Promise<FolderBounds> {
 }
 
 /**
+ * Opens files of the folder for reading, whatever links lead to them. Throws MalformedError for one that lies elsewhere or
+ * is not regular.
+ */
+export function insideOpener(bounds: FolderBounds): Opener {
+  return async (path) => {
+    const found = await open(path, O_PATH)
+    try {
+      // proc(5): the file itself, by a link that does not look at names again.
+      const file = `/proc/self/fd/${found.fd}`
+      const target = await readlink(file)
+      if (!isInside(target, bounds)) {
+        throw fileFault(path, "symbolic link leaves the folder", {
+          expected: "a file of the folder or a blob of the Hugging Face cache",
+          found: quote(target),
+          hint: "put the file itself in the folder, or name the file it points to",
+        })
+      }
+      const stats = await found.stat()
+      if (!stats.isFile()) throw notRegular(path, stats)
+      return await open(file, READ_FLAGS)
+    } finally {
+      await found.close()
+    }
+  }
+}
+
+/**
  * Where a link of the folder leads; undefined where that is neither in the folder nor a blob. Files that are no links
- * stay.
+ * stay. For lists: what is read is opened by `insideOpener`.
  */
 export async function insideTarget(path: string, bounds: FolderBounds): Promise<string | undefined> {
   try {
@@ -56,27 +89,4 @@ export async function insideTarget(path: string, bounds: FolderBounds): Promise<
 /** Of a real path. */
 function isInside(target: string, { root, blobs }: FolderBounds): boolean {
   return target.startsWith(root.endsWith(sep) ? root : root + sep) || dirname(target) === blobs
-}
-
-/**
- * Throws MalformedError where the file that is open under the name `path` is none of the folder: between the look at a
- * link and the opening it may have been turned elsewhere. What was opened is what the kernel says (proc(5), fd).
- */
-export async function requireOpenInside(handle: FileHandle, path: string, bounds: FolderBounds): Promise<void> {
-  const target = await readlink(`/proc/self/fd/${handle.fd}`)
-  if (!isInside(target, bounds)) throw leavesFolder(path, target)
-}
-
-/** Throws MalformedError where `path`, a file of the folder, is a link that leaves it. */
-export async function requireInside(path: string, bounds: FolderBounds): Promise<void> {
-  if ((await insideTarget(path, bounds)) !== undefined) return
-  throw leavesFolder(path, await realpath(path))
-}
-
-function leavesFolder(path: string, target: string): MalformedError {
-  return fileFault(path, "symbolic link leaves the folder", {
-    expected: "a file of the folder or a blob of the Hugging Face cache",
-    found: quote(target),
-    hint: "put the file itself in the folder, or name the file it points to",
-  })
 }

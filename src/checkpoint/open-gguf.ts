@@ -4,7 +4,7 @@
  */
 import { readdir } from "node:fs/promises"
 import { basename, dirname, join } from "node:path"
-import { ioFault } from "../containers/file.ts"
+import { ioFault, type Opener } from "../containers/file.ts"
 import { type GgufFile, openGguf } from "../containers/gguf.ts"
 import { ggufNumber } from "../containers/gguf-metadata.ts"
 import { escapeText, fileFault, quote } from "../containers/quote.ts"
@@ -12,6 +12,7 @@ import { UsageError } from "../errors.ts"
 import type { Checkpoint } from "./checkpoint.ts"
 import { mapConcurrent } from "./concurrent.ts"
 import { collectTensors } from "./index-file.ts"
+import { folderBounds, insideOpener } from "./links.ts"
 
 /** Headers read at one time: sets have a few dozen parts at the most, and each header may be large. */
 const OPEN_COUNT_MAX = 4
@@ -20,10 +21,10 @@ const PART_NAME = /^(.*)-(\d{5})-of-(\d{5})\.gguf$/
 
 /**
  * Opens the file or set that `path` is of. Throws MalformedError where a header or the set is broken, UnsupportedError
- * for what GGUF has and this program does not, IoError where a file cannot be read.
+ * for what GGUF has and this program does not, IoError where a file cannot be read, and what `opener` throws of `path`.
  */
-export async function openGgufCheckpoint(path: string): Promise<Checkpoint> {
-  const named = await openGguf(path)
+export async function openGgufCheckpoint(path: string, opener?: Opener): Promise<Checkpoint> {
+  const named = await openGguf(path, basename(path), opener)
   const shards = await openSet(named)
   const tensors = collectTensors(shards, undefined)
   checkTensorCount(shards, tensors.size)
@@ -80,9 +81,10 @@ async function openSet(named: GgufFile): Promise<GgufFile[]> {
   }
   const names = Array.from({ length: count }, (_, i) => partName(match[1]!, i, count))
   await requirePresent(dirname(path), names)
+  const opener = insideOpener(await folderBounds(dirname(path)))
   return await mapConcurrent([...names.entries()], OPEN_COUNT_MAX, async ([i, name]) => {
     if (i === number) return named
-    const part = await openGguf(join(dirname(path), name), name)
+    const part = await openGguf(join(dirname(path), name), name, opener)
     checkPart(part, i, count)
     return part
   })

@@ -16,7 +16,7 @@ import type { Checkpoint, CheckpointIndex } from "./checkpoint.ts"
 import { mapConcurrent } from "./concurrent.ts"
 import { DECLARING_FILES, type DeclaringFile, findDeclared } from "./declared.ts"
 import { collectTensors, readIndex, shardNames } from "./index-file.ts"
-import { type FolderBounds, folderBounds, requireInside, requireOpenInside } from "./links.ts"
+import { type FolderBounds, folderBounds, insideOpener } from "./links.ts"
 import { ggufFileOf, openGgufCheckpoint } from "./open-gguf.ts"
 import { findSideFiles, listFolder } from "./side-files.ts"
 
@@ -95,21 +95,18 @@ async function openFolder(path: string, folder: string, indexName: string | unde
   const chosen = indexName ?? chooseIndex(folder, entries)
   if (chosen === undefined && !entries.some(({ name }) => name.endsWith(".safetensors"))) {
     const gguf = ggufFileOf(folder, [...names])
-    if (gguf !== undefined) return await openGgufCheckpoint(join(folder, gguf))
+    if (gguf !== undefined) return await openGgufCheckpoint(join(folder, gguf), insideOpener(bounds))
   }
   let index: CheckpointIndex | undefined
   if (chosen !== undefined) {
-    await requireInside(join(folder, chosen), bounds)
-    index = await readIndex(join(folder, chosen))
+    index = await readIndex(join(folder, chosen), insideOpener(bounds))
   }
   const shardList = index === undefined ? unindexedShards(folder, entries) : shardNames(index)
   for (const name of shardList) if (!names.has(name)) throw missingShard(index, folder, name)
 
   let headerBytes = 0
   const shards = await mapConcurrent(shardList, OPEN_COUNT_MAX, async (name) => {
-    const path = join(folder, name)
-    await requireInside(path, bounds)
-    const shard = await openSafetensors(path, name, (handle) => requireOpenInside(handle, path, bounds))
+    const shard = await openSafetensors(join(folder, name), name, insideOpener(bounds))
     headerBytes += shard.headerSize
     if (headerBytes > HEADERS_SIZE_MAX) {
       throw fileFault(folder, "headers of the shards are too long together", {
@@ -214,8 +211,7 @@ async function readDeclaring(
   bounds: FolderBounds,
 ): Promise<DeclaringFile & { text: string }> {
   const path = join(folder, name)
-  await requireInside(path, bounds)
-  const bytes = await readWhole(path, CONFIG_SIZE_MAX)
+  const bytes = await readWhole(path, CONFIG_SIZE_MAX, insideOpener(bounds))
   const content = parseJsonObject(bytes, path, { pythonConstants: true })
   return { path, name, content, text: new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes) }
 }

@@ -10,7 +10,7 @@ import { ioFault } from "../containers/file.ts"
 import { escapeText } from "../containers/quote.ts"
 import { RefusedError } from "../errors.ts"
 import type { SideFile } from "./checkpoint.ts"
-import { type FolderBounds, insideTarget } from "./links.ts"
+import { type FolderBounds, insideOpener, insideTarget } from "./links.ts"
 import { isManifest, MANIFEST_NAME } from "./manifest.ts"
 
 /** A model's folder has dozens. More means that the path names something else, such as a home folder. */
@@ -98,8 +98,8 @@ export async function findSideFiles(
     const target = await insideTarget(path, bounds)
     const stats = target === undefined ? undefined : await statFile(target)
     if (stats?.isFile() !== true) return void leftOut.push(name)
-    if (name === MANIFEST_NAME && (await isManifest(path))) return
-    sideFiles.push({ path, name, size: stats.size, quantization: QUANTIZATION_FILES.has(name) })
+    if (name === MANIFEST_NAME && (await isManifest(path, insideOpener(bounds)))) return
+    sideFiles.push({ path, name, size: stats.size, quantization: QUANTIZATION_FILES.has(name), bounds })
     if (sideFiles.length > SIDE_FILE_COUNT_MAX) {
       const what = `has more than ${SIDE_FILE_COUNT_MAX} files besides the weights, which is no folder of one model`
       throw new RefusedError(`${escapeText(folder)}: ${what}`, {

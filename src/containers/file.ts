@@ -4,7 +4,7 @@
  */
 import { constants, type Stats } from "node:fs"
 import { type FileHandle, open, stat } from "node:fs/promises"
-import { IoError } from "../errors.ts"
+import { IoError, type MalformedError } from "../errors.ts"
 import type { SourceFile } from "./container.ts"
 import { escapeText, fileFault } from "./quote.ts"
 
@@ -46,8 +46,18 @@ export function fileKind(stats: Kind): string {
   return "a special file"
 }
 
-/** Throws where a file that is open must not be read; nothing of it has been read then. */
-export type OpenCheck = (handle: FileHandle) => Promise<void>
+/** O_NONBLOCK: a FIFO that has come in the place of a file must not hold the program up. */
+export const READ_FLAGS = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY
+
+/** Opens a regular file for reading. Throws where there is none, or it must not be read. */
+export type Opener = (path: string) => Promise<FileHandle>
+
+/** Whatever the path leads to. Throws MalformedError for anything but a regular file, and what the system throws. */
+export async function openRegular(path: string): Promise<FileHandle> {
+  const stats = await stat(path)
+  if (!stats.isFile()) throw notRegular(path, stats)
+  return await open(path, READ_FLAGS)
+}
 
 /**
  * Opens a regular file, lets `use` read it, and closes it. `name` is what messages and outputs call the file within its
@@ -57,17 +67,14 @@ export async function withFile<T>(
   path: string,
   name: string,
   use: (handle: FileHandle, file: SourceFile) => Promise<T>,
-  allow?: OpenCheck,
+  opener: Opener = openRegular,
 ): Promise<T> {
   let handle: FileHandle | undefined
   try {
-    const before = await stat(path)
-    if (!before.isFile()) throw notRegular(path, before)
-    // The file may be replaced between the two calls: then O_NONBLOCK keeps a FIFO from blocking.
-    handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY)
+    handle = await opener(path)
     const stats = await handle.stat({ bigint: true })
+    // It may have been replaced since the opener looked.
     if (!stats.isFile()) throw notRegular(path, stats)
-    await allow?.(handle)
     const size = Number(stats.size)
     return await use(handle, { path, name, size, device: stats.dev, inode: stats.ino, mtimeNs: stats.mtimeNs })
   } catch (error) {
@@ -77,7 +84,8 @@ export async function withFile<T>(
   }
 }
 
-function notRegular(path: string, stats: Kind): unknown {
+/** A MalformedError: only regular files are read. */
+export function notRegular(path: string, stats: Kind): MalformedError {
   const hint = "write it to a file first: its parts are read in any order"
   return fileFault(path, "cannot be read", { expected: "a regular file", found: fileKind(stats), hint })
 }
@@ -100,11 +108,12 @@ export async function readExactly(handle: ByteReader, path: string, offset: numb
 }
 
 /** All bytes of a regular file that has no business being larger than `sizeMax`. */
-export async function readWhole(path: string, sizeMax: number): Promise<Uint8Array> {
-  return await withFile(path, path, async (handle, file) => {
+export async function readWhole(path: string, sizeMax: number, opener?: Opener): Promise<Uint8Array> {
+  const read = async (handle: FileHandle, file: SourceFile) => {
     if (file.size > sizeMax) {
       throw fileFault(path, "too large", { expected: `at most ${sizeMax} bytes`, found: `${file.size} bytes` })
     }
     return await readExactly(handle, path, 0, file.size)
-  })
+  }
+  return await withFile(path, path, read, opener)
 }

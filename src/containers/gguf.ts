@@ -10,7 +10,7 @@ import { basename } from "node:path"
 import { UnsupportedError } from "../errors.ts"
 import type { ContainerFile, SourceFile, StoredTensor } from "./container.ts"
 import { type Dtype, tensorBytes } from "./dtype.ts"
-import { type ByteReader, readExactly, withFile } from "./file.ts"
+import { type ByteReader, type Opener, readExactly, withFile } from "./file.ts"
 import { GGML_BLOCKS, type GgmlType, isGgmlType } from "./ggml-type.ts"
 import { GgufCursor, ShortRead, unsupportedGguf } from "./gguf-cursor.ts"
 import { type GgufMetadata, ggufNumber, readValue } from "./gguf-metadata.ts"
@@ -69,10 +69,10 @@ export interface GgufFile extends ContainerFile {
 /**
  * Opens a file and reads its header. `name` is what the checkpoint calls it. Throws MalformedError where the header
  * breaks the format or does not fit the file, UnsupportedError for other versions, byte orders and tensor types,
- * IoError where it cannot be read.
+ * IoError where it cannot be read, and what `opener` throws.
  */
-export async function openGguf(path: string, name: string = basename(path)): Promise<GgufFile> {
-  return await withFile(path, name, parseGguf)
+export async function openGguf(path: string, name: string = basename(path), opener?: Opener): Promise<GgufFile> {
+  return await withFile(path, name, parseGguf, opener)
 }
 
 /** The header of `file`, read through `handle` as far as it goes. */

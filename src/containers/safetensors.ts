@@ -10,7 +10,7 @@ import { basename } from "node:path"
 import { RefusedError } from "../errors.ts"
 import type { ContainerFile, SourceFile, StoredTensor } from "./container.ts"
 import { DTYPE_BITS, isSafetensorsDtype, type SafetensorsDtype, tensorBytes } from "./dtype.ts"
-import { type ByteReader, type OpenCheck, readExactly, withFile } from "./file.ts"
+import { type ByteReader, type Opener, readExactly, withFile } from "./file.ts"
 import { foreignFile } from "./foreign.ts"
 import { decodeUtf8, JsonReader } from "./json.ts"
 import { type EntryFields, scanPlainEntry } from "./plain-entry.ts"
@@ -30,19 +30,19 @@ const PLAIN_NAME = /^[A-Za-z0-9._-]*$/
 /**
  * Opens a file and reads its header. `name` is what the checkpoint calls it. Throws MalformedError where the header
  * breaks the format or does not fit the file, UnsupportedError for a known other format, IoError where it cannot be
- * read, and what `allow` throws of the open file.
+ * read, and what `opener` throws.
  */
 export async function openSafetensors(
   path: string,
   name: string = basename(path),
-  allow?: OpenCheck,
+  opener?: Opener,
 ): Promise<ContainerFile> {
   const parse = async (handle: ByteReader, file: SourceFile) => {
     const prefix = await readExactly(handle, path, 0, Math.min(PREFIX_SIZE, file.size))
     const size = headerSize(prefix, file)
     return parseHeader(await readExactly(handle, path, PREFIX_SIZE, size), file)
   }
-  return await withFile(path, name, parse, allow)
+  return await withFile(path, name, parse, opener)
 }
 
 /** The length word of a file, checked against the limit and the file before anything of that size is allocated. */

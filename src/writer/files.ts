@@ -1,6 +1,7 @@
 /** Small files of an output, written or copied under their temporary names and flushed: config, index, side files. */
 import { type FileHandle, open } from "node:fs/promises"
 import type { SideFile } from "../checkpoint/checkpoint.ts"
+import { insideOpener } from "../checkpoint/links.ts"
 import { errorCode, ioFault, withFile } from "../containers/file.ts"
 import { escapeText } from "../containers/quote.ts"
 import { IoError } from "../errors.ts"
@@ -19,10 +20,11 @@ export async function writeText(path: string, text: string): Promise<void> {
 
 /**
  * Copies a side file to a path that must not exist yet. `onChunk` is told the bytes of each chunk, and may throw to
- * stop. Throws IoError where the file is no longer as large as the plan has it.
+ * stop. Throws IoError where the file is no longer as large as the plan has it, MalformedError where its name has come to
+ * lead out of the folder.
  */
 export async function copySideFile(file: SideFile, path: string, onChunk: (bytes: number) => void): Promise<void> {
-  await withFile(file.path, file.name, async (source) => {
+  const copy = async (source: FileHandle) =>
     await createFile(path, async (target) => {
       const chunk = new Uint8Array(Math.min(CHUNK_SIZE, file.size + 1))
       let copied = 0
@@ -39,7 +41,7 @@ export async function copySideFile(file: SideFile, path: string, onChunk: (bytes
         { hint: "run again when nothing writes to it" },
       )
     })
-  })
+  await withFile(file.path, file.name, copy, insideOpener(file.bounds))
 }
 
 /** Flushes the entries of a folder: without it a crash may forget a file that was made, or a rename. */

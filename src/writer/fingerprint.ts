@@ -6,7 +6,8 @@ import { createHash } from "node:crypto"
 import type { ContainerFile } from "../containers/container.ts"
 import { readExactly, withFile } from "../containers/file.ts"
 import { isJsonArray, isJsonObject, type JsonValue, jsonInteger, stringifyJson } from "../containers/json.ts"
-import { quote } from "../containers/quote.ts"
+import { escapeText, quote } from "../containers/quote.ts"
+import { IoError } from "../errors.ts"
 import type { Plan } from "../plan/plan.ts"
 import { VERSION } from "../version.ts"
 import type { RunOptions } from "./types.ts"
@@ -52,7 +53,13 @@ function optionsOf({ kind, options }: Plan, run: RunOptions): [string, string][]
 }
 
 async function sourceFingerprint({ file, headerSize }: ContainerFile): Promise<SourceFingerprint> {
-  const header = await withFile(file.path, file.name, (handle) => readExactly(handle, file.path, 0, headerSize))
+  const header = await withFile(file.path, file.name, async (handle, now) => {
+    if (now.device === file.device && now.inode === file.inode)
+      return await readExactly(handle, file.path, 0, headerSize)
+    throw new IoError(`${escapeText(file.path)}: is another file since the run began`, {
+      hint: "run again when nothing writes to it",
+    })
+  })
   return { name: file.name, size: file.size, mtime: String(file.mtimeNs), header: sha256(header) }
 }
 

@@ -4,8 +4,9 @@
  */
 import { join } from "node:path"
 import type { Checkpoint, SideFile } from "../checkpoint/checkpoint.ts"
+import { insideOpener } from "../checkpoint/links.ts"
 import { elementCount } from "../containers/dtype.ts"
-import { errorCode, ioFault, readExactly, withFile } from "../containers/file.ts"
+import { type ByteReader, errorCode, ioFault, readExactly, withFile } from "../containers/file.ts"
 import { describeJson, type JsonValue, stringifyJson } from "../containers/json.ts"
 import { quote } from "../containers/quote.ts"
 import { IoError } from "../errors.ts"
@@ -36,10 +37,10 @@ export async function isText(path: string, text: string): Promise<boolean> {
 }
 
 /** Whether a file has the bytes of a side file. */
-export async function isCopy(copy: string, { name, path, size }: SideFile): Promise<boolean> {
-  return await withFile(path, name, async (handle) => {
-    return await isSame(copy, size, (offset, count) => readExactly(handle, path, offset, count))
-  })
+export async function isCopy(copy: string, { name, path, size, bounds }: SideFile): Promise<boolean> {
+  const compare = (handle: ByteReader) =>
+    isSame(copy, size, (offset, count) => readExactly(handle, path, offset, count))
+  return await withFile(path, name, compare, insideOpener(bounds))
 }
 
 /** Metadata of a shard is that of some shard of the source; `format` is "pt". */

@@ -73,7 +73,8 @@ test("every redraw of a bar fits the width that the terminal has by then", async
   )
   const redraws = lines.filter(({ line }) => line !== "")
   console.log(`${redraws.length} redraws at ${new Set(redraws.map(({ width }) => width)).size} widths`)
-  for (const { width, line } of redraws) expect([width, line, Bun.stringWidth(line) < width]).toEqual([width, line, true])
+  for (const { width, line } of redraws)
+    expect([width, line, Bun.stringWidth(line) < width]).toEqual([width, line, true])
   // Wide ones are used: a bar that always takes the least would fit as well.
   expect(redraws.some(({ line }) => line.includes("━━━"))).toBe(true)
   expect(redraws.length).toBeGreaterThan(WIDTHS.length / 2)
