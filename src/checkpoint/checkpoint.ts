@@ -51,7 +51,7 @@ export interface Checkpoint {
   readonly sideFiles: readonly SideFile[]
   /**
    * What the folder holds and a copy would miss: weights that are not part of the checkpoint (`pytorch_model.bin`
-   * beside safetensors), subfolders with weights of their own (`original/`), links that leave the folder. Names as in
+   * beside safetensors), subfolders with weights of their own (`original/`), links that leave the folder, names that are not UTF-8. Names as in
    * SideFile; folders end in `/`.
    */
   readonly leftOut: readonly string[]

@@ -1,12 +1,13 @@
 /**
  * The files that travel with a checkpoint. A converted folder should be what `hf download` of the dense model would
  * give: tokenizer, generation settings, templates, licence, code, in subfolders too. What is not copied is reported:
- * other forms of the weights, a subfolder that holds weights (`original/`, `onnx/`), links that leave the folder.
+ * other forms of the weights, a subfolder that holds weights (`original/`, `onnx/`), links that leave the folder, names
+ * that are not UTF-8.
  */
 import type { Dirent } from "node:fs"
 import { readdir, stat } from "node:fs/promises"
 import { join } from "node:path"
-import { ioFault } from "../containers/file.ts"
+import { ioFault, isLossyName } from "../containers/file.ts"
 import { escapeText } from "../containers/quote.ts"
 import { RefusedError } from "../errors.ts"
 import type { SideFile } from "./checkpoint.ts"
@@ -74,7 +75,9 @@ export async function findSideFiles(
     for (const entry of list) {
       const name = prefix + entry.name
       if (depth === 0 && own.has(name)) continue
-      if (entry.isDirectory()) {
+      if (isLossyName(entry.name)) {
+        leftOut.push(entry.isDirectory() ? `${name}/` : name)
+      } else if (entry.isDirectory()) {
         if (!TOOL_FOLDERS.has(entry.name)) await visitFolder(name, depth)
       } else if (isWeightFile(entry.name)) {
         leftOut.push(name)

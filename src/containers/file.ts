@@ -22,6 +22,13 @@ const REASONS: Readonly<Record<string, string>> = {
   ENXIO: "no such device",
 }
 
+const REASON_NOT_UTF8 = "no such file or folder; names that are not UTF-8 cannot be used: rename it"
+
+/** Whether bytes of a name that are no UTF-8 may have been lost: the runtime puts U+FFFD in their place. */
+export function isLossyName(name: string): boolean {
+  return name.includes("\ufffd")
+}
+
 /** `code` of a system error; undefined for errors of another kind. */
 export function errorCode(error: unknown): string | undefined {
   const code = error instanceof Error && "code" in error ? error.code : undefined
@@ -32,7 +39,8 @@ export function errorCode(error: unknown): string | undefined {
 export function ioFault(path: string, error: unknown): unknown {
   const code = errorCode(error)
   if (code === undefined || !/^E[A-Z0-9]+$/.test(code)) return error
-  return new IoError(`${escapeText(path)}: ${REASONS[code] ?? `system error ${code}`}`, { cause: error })
+  const reason = code === "ENOENT" && isLossyName(path) ? REASON_NOT_UTF8 : (REASONS[code] ?? `system error ${code}`)
+  return new IoError(`${escapeText(path)}: ${reason}`, { cause: error })
 }
 
 type Kind = Pick<Stats, "isDirectory" | "isFIFO" | "isSocket" | "isCharacterDevice" | "isBlockDevice">
