@@ -106,7 +106,8 @@ fn one(values: @Vector(4, f32)) f32 {
     return values[0];
 }
 
-/// The sums against f64 sums of the codec's own values: nothing of tiles or kernels takes part.
+/// The sums against f64 sums of the codec's own values: nothing of tiles or kernels takes part in
+/// them, and in the bound of their difference minima alone (Case.squaredMinimum).
 /// Values have `bits` significant bits where tiles have more; `counted` scales were not finite.
 /// Returns whether any value is NaN.
 pub fn expectProduct(

@@ -97,8 +97,12 @@ pub const Case = struct {
         case.positions = try order.positionsOf(arena, groups, block_columns);
     }
 
-    /// Of the block of a weight, where F32 minima may be the weight but for the last bits: the square
-    /// of what is taken off, which is rounded as any term is.
+    /// Of the block of a weight that is scale times code less a minimum: the square of the minimum.
+    /// Both terms are rounded at their own size, so that a sum is as exact as they are large, not as
+    /// what is left of them (Higham, Accuracy and Stability of Numerical Algorithms, 3.1: the bound is
+    /// of the sum of |terms|); a weight near zero may be all rounding. F16 scales times codes are exact
+    /// in f32, and keep to the stricter bound. It is read off the tile: a wrong minimum widens the
+    /// bound by a millionth of the error it makes.
     pub fn squaredMinimum(
         case: *const Case,
         comptime form: dots.Form,
