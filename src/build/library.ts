@@ -15,6 +15,11 @@ function chosenLevels(target: TargetName): string[] {
   return (process.env.DEQUANTIZER_BUILD_LEVELS ?? "").split(",").filter((level) => level !== "")
 }
 
+/** What `zig build` is told of them. */
+export function levelOptions(target: TargetName = hostTarget()): string[] {
+  return chosenLevels(target).map((level) => `-Dlevels=${level}`)
+}
+
 export function libraryHash(target: TargetName = hostTarget()): string {
   return contentHash(sources, [ZIG_VERSION, ...chosenLevels(target)].join(" "))
 }
@@ -31,7 +36,7 @@ export async function buildLibrary(target: TargetName = hostTarget()): Promise<s
   await buildOnce(library, libraryHash(target), async () => {
     const zig = await findZig()
     process.stderr.write(`build: compiling the kernels${target === hostTarget() ? "" : ` for ${target}`}\n`)
-    const options = [`-Darch=${TARGETS[target].arch}`, ...chosenLevels(target).map((level) => `-Dlevels=${level}`)]
+    const options = [`-Darch=${TARGETS[target].arch}`, ...levelOptions(target)]
     if ((await run([zig, "build", "--prefix", folder, ...options])) !== 0)
       throw new BuildError("the Zig library does not compile")
   })

@@ -4,6 +4,7 @@
  * go on.
  */
 import { buildExecutable } from "../../src/build/executable.ts"
+import { levelOptions } from "../../src/build/library.ts"
 import { BuildError, root, runMain } from "../../src/build/project.ts"
 import { findZig } from "../../src/build/zig.ts"
 import { formatInteger, formatSeconds } from "../../src/format.ts"
@@ -19,19 +20,24 @@ interface Outcome {
 }
 
 async function runStep(step: Step, programs: Readonly<Record<string, string>>): Promise<Outcome> {
-  const [program = "", ...rest] = step.command
-  const child = Bun.spawn([programs[program] ?? program, ...rest], {
+  const [program = "", first = "", ...rest] = step.command
+  const options = program === "zig" ? levelOptions() : []
+  const child = Bun.spawn([programs[program] ?? program, first, ...options, ...rest], {
     cwd: root,
     env: process.env,
     stdio: ["ignore", "pipe", "pipe"],
-    timeout: STEP_MS_MAX,
-    killSignal: "SIGKILL",
   })
+  let hasHung = false
+  const timer = setTimeout(() => {
+    hasHung = true
+    child.kill("SIGKILL")
+  }, STEP_MS_MAX)
   const texts = await Promise.all([child.stdout.text(), child.stderr.text()])
   const code = await child.exited
+  clearTimeout(timer)
   const output = texts.join("\n")
   const counts = countsOf(step, output)
-  const fault = child.killed
+  const fault = hasHung
     ? "has not ended"
     : code !== 0
       ? `ended with ${child.signalCode ?? code}`
