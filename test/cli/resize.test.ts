@@ -7,6 +7,7 @@ import { contents } from "../kill/kill.ts"
 import { temporaryFolder } from "../support/checkpoints.ts"
 import { writeGptOssFolder } from "../support/models.ts"
 import { BIN, plainEnvironment, run, runCommand } from "./program.ts"
+import { PTY_SCRIPT } from "./pty.ts"
 
 /** Columns, in turn: much wider, much narrower, and less than any bar takes. */
 const WIDTHS = [100, 41, 160, 24, 79, 58, 200, 33, 12, 120]
@@ -16,28 +17,12 @@ const WIDTHS = [100, 41, 160, 24, 79, 58, 200, 33, 12, 120]
  * window of another width (TIOCSWINSZ, which sends SIGWINCH). Prints a JSON array of what was drawn at which width, and ends
  * as the program does.
  */
-const SCRIPT = `
-import fcntl, json, os, pty, signal, struct, sys, termios, time
+const SCRIPT = `${PTY_SCRIPT}
 widths = json.loads(sys.argv[1])
-master, slave = pty.openpty()
-def resize(width):
-    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
-resize(widths[0])
-child = os.fork()
-if child == 0:
-    os.setsid()
-    fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
-    for fd in (0, 1, 2): os.dup2(slave, fd)
-    os.execv(sys.argv[2], sys.argv[2:])
-os.close(slave)
+child = start(widths[0], sys.argv[2:])
 drawn = []
 turn = 0
-while True:
-    try:
-        part = os.read(master, 65536)
-    except OSError:
-        break
-    if not part: break
+while part := read():
     drawn.append({"width": widths[turn % len(widths)], "text": part.decode()})
     if b"\\x1b[K" not in part: continue
     os.kill(child, signal.SIGSTOP)
@@ -46,7 +31,7 @@ while True:
     time.sleep(0.12)
     os.kill(child, signal.SIGCONT)
 print(json.dumps(drawn))
-sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+sys.exit(exit_status(child))
 `
 
 interface Drawn {

@@ -3,26 +3,12 @@ import { describe, expect, test } from "bun:test"
 import { temporaryFolder, tensor, writeSafetensors } from "../support/checkpoints.ts"
 import { gptOssTensors } from "../support/models.ts"
 import { BIN, plainEnvironment, runCommand } from "./program.ts"
+import { PTY_SCRIPT } from "./pty.ts"
 
-const SCRIPT = `
-import fcntl, os, pty, struct, sys, termios
-master, slave = pty.openpty()
-fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
-child = os.fork()
-if child == 0:
-    os.login_tty(slave) if hasattr(os, "login_tty") else [os.setsid(), *[os.dup2(slave, fd) for fd in (0, 1, 2)]]
-    os.execv(sys.argv[1], sys.argv[1:])
-os.close(slave)
-parts = []
-while True:
-    try:
-        part = os.read(master, 65536)
-    except OSError:
-        break
-    if not part: break
-    parts.append(part)
-sys.stdout.buffer.write(b"".join(parts))
-sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+const SCRIPT = `${PTY_SCRIPT}
+child = start(60, sys.argv[1:])
+while part := read(): sys.stdout.buffer.write(part)
+sys.exit(exit_status(child))
 `
 
 /** Everything that the terminal receives, in order. */
