@@ -140,9 +140,8 @@ pub fn Codec(comptime format: Format) type {
         pub fn spanCodes(tile: *const Tile, row: u64, column: u64, codes: *[32]u8) void {
             codes.* = @splat(0);
             const count = @min(codes.len, tile.columns - column);
-            for (codes[0..count], tile.line(0, row)[column..]) |*code, stored| {
-                if (is_number[stored]) code.* = stored;
-            }
+            for (codes[0..count], tile.line(0, row)[column..]) |*code, stored|
+                code.* = numbers[stored];
         }
 
         pub fn blockScale(tile: *const Tile, row: u64, column: u64) u32 {
@@ -153,16 +152,20 @@ pub fn Codec(comptime format: Format) type {
         }
 
         pub fn rowFactor(tile: *const Tile, row: u64) f32 {
-            var all_numbers = true;
-            for (tile.line(0, row)[0..tile.columns]) |code| all_numbers = all_numbers and is_number[code];
-            return if (all_numbers) 1 else float.nan;
+            var changed: u8 = 0;
+            for (tile.line(0, row)[0..tile.columns]) |code| changed |= code ^ numbers[code];
+            return if (changed == 0) 1 else float.nan;
         }
 
-        const is_number: [256]bool = blk: {
+        /// Each code that is a number; 0, which is one, for the others. Bytes, not truth values: of
+        /// those LLVM makes mask registers, one bit after the other, on AVX-512.
+        const numbers: [256]u8 = blk: {
             @setEvalBranchQuota(100_000);
-            var numbers: [256]bool = @splat(false);
-            for (minifloat.values(format), 0..) |number, code| numbers[code] = std.math.isFinite(number);
-            break :blk numbers;
+            var codes: [256]u8 = @splat(0);
+            for (minifloat.values(format), 0..) |number, code| {
+                if (std.math.isFinite(number)) codes[code] = code;
+            }
+            break :blk codes;
         };
 
         pub fn weightBits(geometry: Geometry) u32 {
