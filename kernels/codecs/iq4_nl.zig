@@ -3,8 +3,8 @@
 //!     d f16 | codes 16 bytes: low nibbles are columns 0–15, high ones 16–31      value(code) · d
 const vector = @import("../core/vector.zig");
 const ggml = @import("ggml.zig");
+const ggml_dots = @import("ggml_dots.zig");
 const dots = @import("../matvec/dot.zig");
-const Tile = @import("../table.zig").Tile;
 
 const codec = ggml.Codec(struct {
     pub const block_columns = 32;
@@ -29,6 +29,8 @@ const codec = ggml.Codec(struct {
     }
 });
 
+const products = ggml_dots.Dots(codec);
+
 pub const check = codec.check;
 pub const samples = codec.samples;
 pub const value = codec.value;
@@ -43,13 +45,8 @@ pub const dot_forms = [_]dots.Form{.{ .coded = .{
     .order = dots.halves_order,
 } }};
 
-pub fn spanCodes(tile: *const Tile, row: u64, column: u64, codes: *[16]u8) void {
-    codes.* = codec.blockAt(tile, row, column)[2..].*;
-}
-
-pub fn blockScale(tile: *const Tile, row: u64, column: u64) u32 {
-    return ggml.halfBits(codec.blockAt(tile, row, column));
-}
+pub const spanCodes = products.spanCodes;
+pub const blockScale = products.blockScale;
 
 /// Of IQ4_XS too.
 pub const values = [16]i8{

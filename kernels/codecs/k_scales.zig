@@ -4,6 +4,7 @@
 //! low, minimum high) below the two high bits of bytes 0–3 and 4–7.
 const std = @import("std");
 const ggml = @import("ggml.zig");
+const Tile = @import("../table.zig").Tile;
 
 const packed_at = 4;
 
@@ -51,3 +52,21 @@ pub const Groups = struct {
         return ggml.scaled(codes, groups.scales[j]) - ggml.splat(32, groups.minima[j]);
     }
 };
+
+/// For products: all integers and both f16 stay what they are.
+pub fn Dots(comptime codec: type) type {
+    return struct {
+        pub fn blockScale(tile: *const Tile, row: u64, column: u64) u32 {
+            return scaleOf(codec.blockAt(tile, row, column), column % 256 / 32);
+        }
+
+        pub fn blockMinimum(tile: *const Tile, row: u64, column: u64) u32 {
+            return minimumOf(codec.blockAt(tile, row, column), column % 256 / 32);
+        }
+
+        /// d and dmin, as they stand.
+        pub fn segmentFactors(tile: *const Tile, row: u64, column: u64) u32 {
+            return std.mem.readInt(u32, codec.blockAt(tile, row, column)[0..4], .little);
+        }
+    };
+}

@@ -4,10 +4,10 @@
 //!
 //! code · d + m
 const ggml = @import("ggml.zig");
+const ggml_dots = @import("ggml_dots.zig");
 const vector = @import("../core/vector.zig");
 const std = @import("std");
 const dots = @import("../matvec/dot.zig");
-const Tile = @import("../table.zig").Tile;
 
 const codec = ggml.Codec(struct {
     pub const block_columns = 32;
@@ -34,13 +34,15 @@ const codec = ggml.Codec(struct {
     }
 });
 
+const products = ggml_dots.Dots(codec);
+
 pub const check = codec.check;
 pub const samples = codec.samples;
 pub const value = codec.value;
 pub const decode = codec.decode;
 pub const scaleFault = codec.scaleFault;
 
-/// For products: the bytes of the codes are a tile's as they are. What tiles take off is -m.
+/// For products: the bytes of the codes are a tile's as they are.
 pub const dot_forms = [_]dots.Form{.{ .coded = .{
     .codes = .{ .four = std.simd.iota(i8, 16) },
     .block_columns = 32,
@@ -49,14 +51,6 @@ pub const dot_forms = [_]dots.Form{.{ .coded = .{
     .order = dots.halves_order,
 } }};
 
-pub fn spanCodes(tile: *const Tile, row: u64, column: u64, codes: *[16]u8) void {
-    codes.* = codec.blockAt(tile, row, column)[4..].*;
-}
-
-pub fn blockScale(tile: *const Tile, row: u64, column: u64) u32 {
-    return ggml.halfBits(codec.blockAt(tile, row, column));
-}
-
-pub fn blockMinimum(tile: *const Tile, row: u64, column: u64) u32 {
-    return ggml.halfBits(codec.blockAt(tile, row, column)[2..]) ^ 0x8000;
-}
+pub const spanCodes = products.spanCodes;
+pub const blockScale = products.blockScale;
+pub const blockMinimum = products.blockMinimum;

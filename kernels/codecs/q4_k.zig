@@ -61,15 +61,7 @@ pub fn spanCodes(tile: *const Tile, row: u64, column: u64, codes: *[16]u8) void 
     for (codes, nibbles[0..16], nibbles[16..]) |*byte, low, high| byte.* = low | high << 4;
 }
 
-pub fn blockScale(tile: *const Tile, row: u64, column: u64) u32 {
-    return k_scales.scaleOf(codec.blockAt(tile, row, column), column % 256 / 32);
-}
-
-pub fn blockMinimum(tile: *const Tile, row: u64, column: u64) u32 {
-    return k_scales.minimumOf(codec.blockAt(tile, row, column), column % 256 / 32);
-}
-
-/// d and dmin, as they stand.
-pub fn segmentFactors(tile: *const Tile, row: u64, column: u64) u32 {
-    return std.mem.readInt(u32, codec.blockAt(tile, row, column)[0..4], .little);
-}
+const products = k_scales.Dots(codec);
+pub const blockScale = products.blockScale;
+pub const blockMinimum = products.blockMinimum;
+pub const segmentFactors = products.segmentFactors;

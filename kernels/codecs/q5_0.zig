@@ -4,6 +4,7 @@
 //!
 //! (code - 16) · d
 const ggml = @import("ggml.zig");
+const ggml_dots = @import("ggml_dots.zig");
 
 fn codeAt(block: [*]const u8, i: usize) u8 {
     const byte = block[6 + i % 16];
@@ -34,6 +35,8 @@ const codec = ggml.Codec(struct {
     }
 });
 
+const products = ggml_dots.Dots(codec);
+
 pub const check = codec.check;
 pub const samples = codec.samples;
 pub const value = codec.value;
@@ -53,6 +56,4 @@ pub fn spanCodes(tile: *const Tile, row: u64, column: u64, codes: *[32]u8) void 
     for (codes, 0..) |*code, i| code.* = codeAt(block, i) -% 16;
 }
 
-pub fn blockScale(tile: *const Tile, row: u64, column: u64) u32 {
-    return ggml.halfBits(codec.blockAt(tile, row, column));
-}
+pub const blockScale = products.blockScale;

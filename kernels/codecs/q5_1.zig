@@ -4,6 +4,7 @@
 //!
 //! code · d + m
 const ggml = @import("ggml.zig");
+const ggml_dots = @import("ggml_dots.zig");
 
 fn codeAt(block: [*]const u8, i: usize) u8 {
     const byte = block[8 + i % 16];
@@ -35,13 +36,15 @@ const codec = ggml.Codec(struct {
     }
 });
 
+const products = ggml_dots.Dots(codec);
+
 pub const check = codec.check;
 pub const samples = codec.samples;
 pub const value = codec.value;
 pub const decode = codec.decode;
 pub const scaleFault = codec.scaleFault;
 
-/// For products: codes become bytes. What tiles take off is -m.
+/// For products: codes become bytes.
 pub const dot_forms = [_]dots.Form{.{ .coded = .{
     .codes = .eight,
     .block_columns = 32,
@@ -55,10 +58,5 @@ pub fn spanCodes(tile: *const Tile, row: u64, column: u64, codes: *[32]u8) void 
     for (codes, 0..) |*code, i| code.* = codeAt(block, i);
 }
 
-pub fn blockScale(tile: *const Tile, row: u64, column: u64) u32 {
-    return ggml.halfBits(codec.blockAt(tile, row, column));
-}
-
-pub fn blockMinimum(tile: *const Tile, row: u64, column: u64) u32 {
-    return ggml.halfBits(codec.blockAt(tile, row, column)[2..]) ^ 0x8000;
-}
+pub const blockScale = products.blockScale;
+pub const blockMinimum = products.blockMinimum;

@@ -18,7 +18,6 @@ fn codeAt(block: [*]const u8, i: usize) u8 {
     const low = if (i % 64 < 32) byte & 15 else byte >> 4;
     return low | (block[fifth_at + i % 32] >> @intCast(i / 32) & 1) << 4;
 }
-const std = @import("std");
 const dots = @import("../matvec/dot.zig");
 const Tile = @import("../table.zig").Tile;
 
@@ -73,15 +72,7 @@ pub fn spanCodes(tile: *const Tile, row: u64, column: u64, codes: *[32]u8) void 
     for (codes, column % 256..) |*code, i| code.* = codeAt(block, i);
 }
 
-pub fn blockScale(tile: *const Tile, row: u64, column: u64) u32 {
-    return k_scales.scaleOf(codec.blockAt(tile, row, column), column % 256 / 32);
-}
-
-pub fn blockMinimum(tile: *const Tile, row: u64, column: u64) u32 {
-    return k_scales.minimumOf(codec.blockAt(tile, row, column), column % 256 / 32);
-}
-
-/// d and dmin, as they stand.
-pub fn segmentFactors(tile: *const Tile, row: u64, column: u64) u32 {
-    return std.mem.readInt(u32, codec.blockAt(tile, row, column)[0..4], .little);
-}
+const products = k_scales.Dots(codec);
+pub const blockScale = products.blockScale;
+pub const blockMinimum = products.blockMinimum;
+pub const segmentFactors = products.segmentFactors;
