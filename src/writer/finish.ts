@@ -42,8 +42,11 @@ export async function finishParts(output: string, options: FinishOptions = {}): 
   await requireWritable(place)
   const lock = await acquireLock(place)
   try {
-    const named = (await recoverFinish(place)) ?? (await finishLocked(place, options))
-    return report(named)
+    const recovered = await recoverFinish(place)
+    if (recovered !== undefined) return report(recovered)
+    // A finishing that was killed with its last step, the lock's removal, undone has left the lock alone.
+    if ((await partFiles(place)).length === 0) return report(await requireComplete(place))
+    return report(await finishLocked(place, options))
   } finally {
     await lock.release()
   }

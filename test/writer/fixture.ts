@@ -31,6 +31,12 @@ export function tree(path: string, prefix = ""): string[] {
   })
 }
 
+/** Name and SHA-256 of each file. */
+export function contents(folder: string): Record<string, string> {
+  const files = tree(folder).filter((name) => !name.endsWith("/"))
+  return Object.fromEntries(files.map((name) => [name, sha256(readFileSync(join(folder, name)))]))
+}
+
 /** Name, mode, inode, and of files size, time and content, for everything below a path: equal means untouched. */
 export function fingerprint(path: string): string[] {
   return tree(path).map((name) => {
